@@ -1,0 +1,198 @@
+//! What must outlive a restart: a small ordered key-value store with conditions, expiry and a change feed.
+//!
+//! The trait is shaped so that SQLite (one file, embedded) and etcd (a cluster) both fit it without bending, and
+//! [`conformance`] is the one suite that each engine passes. Nothing here knows what a user or a session is.
+//!
+//! The path of an admitted request never comes here: [`mirror`] keeps what it needs in memory.
+
+use std::ops::Deref;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::clock::Timestamp;
+
+#[cfg(test)]
+pub mod conformance;
+pub mod mirror;
+pub mod sqlite;
+
+/// A key: `/`-separated segments, `users/…`. Ordered bytewise.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Box<str>);
+
+impl Key {
+    /// Takes `text` as a key. Segments are ids and fixed words, chosen by us and not by strangers.
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// What follows `prefix`, or none.
+    pub fn after(&self, prefix: &str) -> Option<&str> {
+        self.0.strip_prefix(prefix)
+    }
+}
+
+impl Deref for Key {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The store's version number: every commit that changes something raises it by at least one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+/// A key's present value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key.
+    pub key: Key,
+    /// Its value, opaque here.
+    pub value: Bytes,
+    /// The commit that wrote it last.
+    pub revision: Revision,
+    /// When it ends by itself; none: never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What must hold for a [`Tx`] to be applied.
+#[derive(Clone, Debug)]
+pub enum Cond {
+    /// The key has no value (or one that has expired).
+    Absent(Key),
+    /// The key has a value, whichever.
+    Present(Key),
+    /// The key's value was last written at this revision.
+    AtRevision(Key, Revision),
+}
+
+/// One change.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Sets the value; it ends by itself at `expires_at`.
+    Put {
+        /// The key.
+        key: Key,
+        /// The value.
+        value: Bytes,
+        /// When it ends by itself; none: never.
+        expires_at: Option<Timestamp>,
+    },
+    /// Removes the key. Not an error where it has no value.
+    Delete(Key),
+}
+
+/// Changes that are applied together, if all conditions hold, or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Tx {
+    /// All must hold.
+    pub conds: Vec<Cond>,
+    /// Applied in order.
+    pub ops: Vec<Op>,
+}
+
+impl Tx {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a condition.
+    #[must_use]
+    pub fn when(mut self, cond: Cond) -> Self {
+        self.conds.push(cond);
+        self
+    }
+
+    /// Adds a put that never ends by itself.
+    #[must_use]
+    pub fn put(self, key: Key, value: impl Into<Bytes>) -> Self {
+        self.put_until(key, value, None)
+    }
+
+    /// Adds a put that ends at `expires_at`.
+    #[must_use]
+    pub fn put_until(mut self, key: Key, value: impl Into<Bytes>, expires_at: Option<Timestamp>) -> Self {
+        self.ops.push(Op::Put { key, value: value.into(), expires_at });
+        self
+    }
+
+    /// Adds a delete.
+    #[must_use]
+    pub fn delete(mut self, key: Key) -> Self {
+        self.ops.push(Op::Delete(key));
+        self
+    }
+}
+
+/// How a [`Tx`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Applied and durable: it survives `kill -9` and a power cut.
+    Applied(Revision),
+    /// A condition did not hold; nothing was changed.
+    Conflict,
+}
+
+/// One change, as [`Store::watch`] tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The key has this value now.
+    Put(Entry),
+    /// The key has no value any more: deleted, or expired.
+    Gone(Key, Revision),
+}
+
+/// All entries under a prefix as they were at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The revision.
+    pub revision: Revision,
+    /// In key order.
+    pub entries: Vec<Entry>,
+}
+
+/// Why the store did not answer. After `Unapplied` nothing has changed; after `Unknown` it may have.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Surely not applied: a full disk, a refused write, a closed store.
+    #[error("the store did not take the write: {0}")]
+    Unapplied(String),
+    /// Perhaps applied: the answer was lost.
+    #[error("the store's answer was lost; the write may have been applied: {0}")]
+    Unknown(String),
+    /// A read failed.
+    #[error("the store cannot be read: {0}")]
+    Read(String),
+    /// [`Store::watch`] was asked to begin at a revision whose changes are no longer kept: take a new snapshot.
+    #[error("the changes since that revision are no longer kept")]
+    Compacted,
+}
+
+/// The store. Every method may be called from many tasks at once.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// One key's value.
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError>;
+
+    /// Everything under `prefix`, at one revision.
+    async fn range(&self, prefix: &str) -> Result<Snapshot, StoreError>;
+
+    /// Applies `tx` atomically and durably. Conflicting transactions are applied one after the other: of fifty that
+    /// create one key exactly one is `Applied`.
+    async fn commit(&self, tx: Tx) -> Result<Commit, StoreError>;
+
+    /// Every change under `prefix` after `after`, in order, without end. An expiry is a change too, told within a
+    /// second or so.
+    async fn watch(
+        &self,
+        prefix: &str,
+        after: Revision,
+    ) -> Result<BoxStream<'static, Result<Change, StoreError>>, StoreError>;
+
+    /// Answers once a write can be made durable now; for `/readyz`.
+    async fn ready(&self) -> Result<(), StoreError>;
+}

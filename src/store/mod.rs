@@ -41,6 +41,10 @@ impl Deref for Key {
     }
 }
 
+/// The largest value an engine takes, in bytes. etcd's requests end at 1.5 MiB; the embedded engine keeps to the
+/// same measure, so that what works on one works on the other.
+pub const MAX_VALUE: usize = 1024 * 1024;
+
 /// The store's version number: every commit that changes something raises it by at least one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
@@ -90,7 +94,7 @@ pub enum Op {
 pub struct Tx {
     /// All must hold.
     pub conds: Vec<Cond>,
-    /// Applied in order.
+    /// Applied in order; of several on one key only the last is told to watchers.
     pub ops: Vec<Op>,
 }
 
@@ -131,7 +135,8 @@ impl Tx {
 /// How a [`Tx`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
-    /// Applied and durable: it survives `kill -9` and a power cut.
+    /// Applied and durable: it survives `kill -9` and a power cut. Where there was nothing to change, the revision is
+    /// the present one.
     Applied(Revision),
     /// A condition did not hold; nothing was changed.
     Conflict,
@@ -144,6 +149,29 @@ pub enum Change {
     Put(Entry),
     /// The key has no value any more: deleted, or expired.
     Gone(Key, Revision),
+    /// Every change up to this revision has been told, those of its own included. Follows each burst of changes, under
+    /// whichever prefix they were: with it a follower knows that it has seen the whole of a commit, and that a commit
+    /// had nothing for it.
+    Reached(Revision),
+}
+
+impl Change {
+    /// The key it is about; none: about all.
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Put(entry) => Some(&entry.key),
+            Self::Gone(key, _) => Some(key),
+            Self::Reached(_) => None,
+        }
+    }
+
+    /// The commit it belongs to.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Put(entry) => entry.revision,
+            Self::Gone(_, revision) | Self::Reached(revision) => *revision,
+        }
+    }
 }
 
 /// All entries under a prefix as they were at one revision.
@@ -186,7 +214,8 @@ pub trait Store: Send + Sync + 'static {
     async fn commit(&self, tx: Tx) -> Result<Commit, StoreError>;
 
     /// Every change under `prefix` after `after`, in order, without end. An expiry is a change too, told within a
-    /// second or so.
+    /// second or so. A watcher that falls too far behind gets [`StoreError::Compacted`] and nothing after it; it never
+    /// holds up a writer.
     async fn watch(
         &self,
         prefix: &str,

@@ -1,0 +1,224 @@
+//! Opening the file: ours, of a version we know, whole, and not in anybody else's hands.
+
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use crate::clock::Timestamp;
+use crate::store::Revision;
+
+/// "ptpm", in the file's header: by it `file(1)` and we know it.
+const APPLICATION_ID: i64 = 0x7074_706d;
+/// The layout below. A program refuses what is newer than it.
+const VERSION: i64 = 1;
+const SCHEMA: &str = "
+    CREATE TABLE entries (
+        key        TEXT PRIMARY KEY NOT NULL,
+        value      BLOB NOT NULL,
+        revision   INTEGER NOT NULL,
+        expires_at INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX entries_by_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;
+    CREATE TABLE progress (
+        only     INTEGER PRIMARY KEY CHECK (only = 0),
+        revision INTEGER NOT NULL,
+        moment   INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO progress VALUES (0, 0, 0);
+";
+const READERS: usize = 3;
+/// For an operator's `sqlite3` that holds the file for a moment.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a file was not opened. Each says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another server has it.
+    #[error("{} is in use by another patapim-edge; stop that one, or give this one a data_dir of its own", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not ours.
+    #[error(
+        "{} is not a store of patapim-edge ({what}); it was left as it is: move it away, or set data_dir to another folder",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        what: String,
+    },
+    /// Written by a later version of this program.
+    #[error(
+        "{} was written by a newer patapim-edge (its layout is {found}, this program knows up to {VERSION}); \
+         run the newer program, or restore a backup that this one made",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its layout's number.
+        found: i64,
+    },
+    /// Damaged.
+    #[error(
+        "{} is damaged ({finding}); keep it aside together with its -wal file, and restore the last backup: \
+         patapim-edge restore FROM",
+        path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What the check found.
+        finding: String,
+    },
+    /// The system did not let us.
+    #[error("{} cannot be opened: {source}; check that the folder exists, is writable and has space", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Held as long as the file is served. An advisory lock: it ends with the process, however that ends.
+pub(super) struct Lock(#[expect(dead_code, reason = "held, not used")] File);
+
+pub(super) struct Opened {
+    pub(super) writer: Connection,
+    pub(super) readers: Vec<Connection>,
+    pub(super) revision: Revision,
+    pub(super) moment: Timestamp,
+    pub(super) lock: Lock,
+}
+
+pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+    let failed = |source: io::Error| OpenError::Io { path: path.to_owned(), source: source.into() };
+    let lock = lock(path)?;
+    // SQLite would make it readable by the group; it gives its -wal and -shm files the mode of the file itself.
+    private().open(path).map_err(failed)?;
+    let (writer, revision, moment) = check(path).map_err(|fault| fault.at(path))?;
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+    let readers = (0..READERS)
+        .map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
+        .collect::<rusqlite::Result<_>>()
+        .map_err(|error| Fault::from(error).at(path))?;
+    Ok(Opened { writer, readers, revision, moment, lock })
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options
+}
+
+/// The lock is on a file beside it: on the file itself it would be lost as soon as SQLite closes any descriptor of it.
+fn lock(path: &Path) -> Result<Lock, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let failed = |source: io::Error| OpenError::Io { path: PathBuf::from(&name), source: source.into() };
+    let file = private().open(&name).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(file)),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+    // One connection belongs to one thread: no mutex.
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// Reads before it writes: what is not ours is not touched.
+fn check(path: &Path) -> Result<(Connection, Revision, Timestamp), Fault> {
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (application, version) = (pragma("application_id")?, pragma("user_version")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let empty = (application, version, tables) == (0, 0, 0);
+    if !empty && application != APPLICATION_ID {
+        return Err(Fault::Foreign("another program's SQLite database".to_owned()));
+    }
+    if version > VERSION {
+        return Err(Fault::Newer(version));
+    }
+    let finding: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if finding != "ok" {
+        return Err(Fault::Corrupt(finding));
+    }
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Fault::Io("this file system has no shared memory, which SQLite's WAL mode needs".into()));
+    }
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    if empty {
+        // All of it or nothing, so that a crash leaves an empty file, which is as good as none.
+        let making = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        making.pragma_update(None, "application_id", APPLICATION_ID)?;
+        making.pragma_update(None, "user_version", VERSION)?;
+        making.execute_batch(SCHEMA)?;
+        making.commit()?;
+    }
+    let (revision, moment) = connection
+        .query_row("SELECT revision, moment FROM progress", [], |row| {
+            Ok((number(row.get(0)?), number(row.get(1)?)))
+        })
+        .map_err(|error| match error {
+            rusqlite::Error::QueryReturnedNoRows => {
+                Fault::Corrupt("its table `progress` is empty".to_owned())
+            }
+            other => other.into(),
+        })?;
+    Ok((connection, Revision(revision), Timestamp::from_millis(moment)))
+}
+
+/// SQLite's integers are signed. What does not fit is further away than anything we mean.
+pub(super) fn column(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The way back of [`column`].
+pub(super) fn number(column: i64) -> u64 {
+    u64::try_from(column).unwrap_or(0)
+}
+
+enum Fault {
+    Foreign(String),
+    Newer(i64),
+    Corrupt(String),
+    Io(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::Foreign("no SQLite database at all".to_owned()),
+            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt(error.to_string()),
+            // A query of ours that the schema does not know.
+            Some(ErrorCode::Unknown) => Self::Corrupt(error.to_string()),
+            _ => Self::Io(error.into()),
+        }
+    }
+}
+
+impl Fault {
+    fn at(self, path: &Path) -> OpenError {
+        let path = path.to_owned();
+        match self {
+            Self::Foreign(what) => OpenError::Foreign { path, what },
+            Self::Newer(found) => OpenError::Newer { path, found },
+            Self::Corrupt(finding) => OpenError::Corrupt { path, finding },
+            Self::Io(source) => OpenError::Io { path, source },
+        }
+    }
+}

@@ -1,6 +1,10 @@
 //! patapim-edge
 #![allow(dead_code)]
 
+#[cfg(feature = "edge")]
+pub mod access;
+#[cfg(feature = "edge")]
+pub mod accounts;
 pub mod clock;
 #[cfg(feature = "edge")]
 pub mod metrics;

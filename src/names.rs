@@ -267,9 +267,16 @@ mod tests {
         assert_eq!(hosts.site("Deployer.Patapim.test"), Site::Deployer);
         let tunnel = TunnelId::parse("ada-abc234").expect("a label");
         assert_eq!(hosts.site("ada-abc234.tunnel.patapim.test"), Site::Tunnel(tunnel));
-        for other in ["patapim.test", "tunnel.patapim.test", "a.b.tunnel.patapim.test", "-a.tunnel.patapim.test",
-            "deployer.patapim.test.", "", "ada_.tunnel.patapim.test", "evil.test"]
-        {
+        for other in [
+            "patapim.test",
+            "tunnel.patapim.test",
+            "a.b.tunnel.patapim.test",
+            "-a.tunnel.patapim.test",
+            "deployer.patapim.test.",
+            "",
+            "ada_.tunnel.patapim.test",
+            "evil.test",
+        ] {
             assert_eq!(hosts.site(other), Site::Unknown, "{other}");
         }
     }

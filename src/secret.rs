@@ -125,7 +125,9 @@ mod tests {
 
     #[test]
     fn base32_agrees_with_the_vectors_of_rfc_4648() {
-        for (plain, spelled) in [("", ""), ("f", "my"), ("fo", "mzxq"), ("foo", "mzxw6"), ("foobar", "mzxw6ytboi")] {
+        for (plain, spelled) in
+            [("", ""), ("f", "my"), ("fo", "mzxq"), ("foo", "mzxw6"), ("foobar", "mzxw6ytboi")]
+        {
             assert_eq!(base32(plain.as_bytes()), spelled);
         }
     }

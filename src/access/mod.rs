@@ -1,0 +1,25 @@
+//! Who may pass: tokens, the sessions they are bound to, what was revoked, and the gate that decides.
+//!
+//! A person signs in at the deployer and is issued a [`token`]. The first use binds it to one session
+//! ([`sessions`]: one atomic create in the store). From then on the [`gate`] looks the session up in memory and hands
+//! out a [`Permit`], without which nothing can be proxied. [`revocation`] ends sessions; each session carries the
+//! switch that cuts its open streams.
+//!
+//! No HTTP type comes in here, and no clock: `now` is an argument.
+
+pub mod cookies;
+pub mod gate;
+pub mod keys;
+mod redeem;
+pub mod revocation;
+pub mod seal;
+pub mod sessions;
+mod table;
+pub mod token;
+
+pub use gate::{Gate, Permit};
+pub use keys::KeyRing;
+pub use redeem::{Redeemed, Refused};
+pub use revocation::{Cause, Target};
+pub use sessions::{Sessions, SignIn, Visitor};
+pub use table::{Method, Realm, Session};

@@ -1,0 +1,187 @@
+//! What was revoked. A revocation is a put and never a delete, so that nothing lost, restored or late can undo it.
+//!
+//! It names a [`Target`] and a moment: every token and session of that target from sign-ins up to that moment is over.
+//! It is kept until the longest-lived of them would have ended anyway.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::names::{DeviceId, SessionId, TunnelId, UserId};
+use crate::store::Key;
+
+/// Longer than any session may last; how long a revocation is kept.
+pub(super) const LONGEST_SESSION: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// Whose tokens and sessions end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// One session.
+    Session(SessionId),
+    /// Every session that this passkey, or this fallback sign-in, opened.
+    Device(DeviceId),
+    /// Every session of a person.
+    User(UserId),
+    /// Every session on a tunnel.
+    Tunnel(TunnelId),
+}
+
+/// What ended it; a label of `revocations_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The person logged out.
+    Logout,
+    /// The person ended it from the settings.
+    Person,
+    /// An operator ended it.
+    Operator,
+    /// Its passkey was removed.
+    Passkey,
+    /// Its tunnel was removed.
+    Tunnel,
+    /// Its person was disabled or removed.
+    User,
+    /// A newer token of another person or passkey took its place in the same browser.
+    Replaced,
+    /// Nobody used it for the idle time.
+    Idle,
+}
+
+impl Cause {
+    /// As a metric's label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::Person => "person",
+            Self::Operator => "operator",
+            Self::Passkey => "passkey",
+            Self::Tunnel => "tunnel",
+            Self::User => "user",
+            Self::Replaced => "replaced",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// Where revocations are kept, within [`super::table::PREFIX`].
+pub(super) const SEGMENT: &str = "revoked/";
+
+impl Target {
+    /// The target's part of its key, after [`SEGMENT`].
+    pub(super) fn path(&self) -> String {
+        match self {
+            Self::Session(id) => format!("session/{id}"),
+            Self::Device(id) => format!("device/{id}"),
+            Self::User(id) => format!("user/{id}"),
+            Self::Tunnel(id) => format!("tunnel/{id}"),
+        }
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key::new(format!("{}{SEGMENT}{}", super::table::PREFIX, self.path()))
+    }
+
+    pub(super) fn parse(path: &str) -> Option<Self> {
+        let (kind, id) = path.split_once('/')?;
+        match kind {
+            "session" => SessionId::parse(id).ok().map(Self::Session),
+            "device" => DeviceId::parse(id).ok().map(Self::Device),
+            "user" => UserId::parse(id).ok().map(Self::User),
+            "tunnel" => TunnelId::parse(id).ok().map(Self::Tunnel),
+            _ => None,
+        }
+    }
+}
+
+/// A revocation as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Revocation {
+    /// Sign-ins up to this moment are over.
+    pub(super) at: Timestamp,
+    pub(super) cause: Cause,
+}
+
+/// Whose a session or token is, for asking whether it was revoked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lineage<'a> {
+    pub(super) session: Option<&'a SessionId>,
+    pub(super) device: &'a DeviceId,
+    pub(super) user: &'a UserId,
+    pub(super) tunnel: Option<&'a TunnelId>,
+    pub(super) signed_in_at: Timestamp,
+}
+
+/// The revoked set, as the mirror keeps it.
+#[derive(Debug, Default)]
+pub(super) struct RevokedSet(std::sync::RwLock<HashMap<Target, Arc<Revocation>>>);
+
+impl Lineage<'_> {
+    /// Whether a revocation of `target` at `at` ends it.
+    pub(super) fn is_of(&self, target: &Target, at: Timestamp) -> bool {
+        match target {
+            Target::Session(id) => self.session == Some(id),
+            Target::Device(id) => self.device == id && self.signed_in_at <= at,
+            Target::User(id) => self.user == id && self.signed_in_at <= at,
+            Target::Tunnel(id) => self.tunnel == Some(id) && self.signed_in_at <= at,
+        }
+    }
+}
+
+impl RevokedSet {
+    pub(super) fn insert(&self, target: Target, revocation: Arc<Revocation>) {
+        self.write().insert(target, revocation);
+    }
+
+    pub(super) fn remove(&self, target: &Target) {
+        self.write().remove(target);
+    }
+
+    /// Whether something of that lineage is over.
+    pub(super) fn covers(&self, of: &Lineage<'_>) -> bool {
+        let set = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let over = |target: &Target| set.get(target).is_some_and(|revoked| of.signed_in_at <= revoked.at);
+        of.session.is_some_and(|id| set.contains_key(&Target::Session(id.clone())))
+            || over(&Target::Device(of.device.clone()))
+            || over(&Target::User(of.user.clone()))
+            || of.tunnel.is_some_and(|id| over(&Target::Tunnel(id.clone())))
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Target, Arc<Revocation>>> {
+        self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::SystemEntropy;
+
+    #[test]
+    fn a_revocation_covers_what_was_signed_in_up_to_its_moment_and_nothing_later() {
+        let entropy = SystemEntropy::shared();
+        let (user, device) = (UserId::random(&*entropy), DeviceId::random(&*entropy));
+        let set = RevokedSet::default();
+        let at = |secs| Lineage {
+            session: None,
+            device: &device,
+            user: &user,
+            tunnel: None,
+            signed_in_at: Timestamp::from_secs(secs),
+        };
+        let revocation = Revocation { at: Timestamp::from_secs(10), cause: Cause::Person };
+        set.insert(Target::User(user.clone()), Arc::new(revocation));
+        assert!(set.covers(&at(9)) && set.covers(&at(10)));
+        assert!(!set.covers(&at(11)));
+    }
+
+    #[test]
+    fn a_target_is_read_back_from_its_key() {
+        let target = Target::Tunnel(TunnelId::parse("ada-abc234").expect("a label"));
+        assert_eq!(Target::parse(&target.path()), Some(target));
+        assert_eq!(Target::parse("planet/x"), None);
+    }
+}

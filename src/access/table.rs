@@ -1,0 +1,274 @@
+//! The live sessions, in memory: what the gate looks up on every request.
+//!
+//! Sessions and revocations live under one prefix of the store, so that their changes arrive in one order and neither
+//! can slip past the other: a session that arrives is held against the revoked set, a revocation that arrives is held
+//! against the sessions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::cookies::SessionCookie;
+use super::revocation::{Lineage, Revocation, RevokedSet, SEGMENT, Target};
+use crate::clock::Timestamp;
+use crate::names::{DeviceId, SessionId, TokenId, TunnelId, UserId, UserName};
+use crate::secret::from_base64url;
+use crate::store::Key;
+use crate::store::mirror::Follower;
+
+/// Where sessions and revocations are kept.
+pub(super) const PREFIX: &str = "live/";
+const SESSIONS: &str = "session/";
+
+pub(super) fn session_key(id: &SessionId) -> Key {
+    Key::new(format!("{PREFIX}{SESSIONS}{id}"))
+}
+
+/// Where a session is good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Realm {
+    /// At the deployer.
+    Deployer,
+    /// On one tunnel.
+    Tunnel(TunnelId),
+}
+
+impl Realm {
+    /// The tunnel, if it is one.
+    pub fn tunnel(&self) -> Option<&TunnelId> {
+        match self {
+            Self::Deployer => None,
+            Self::Tunnel(tunnel) => Some(tunnel),
+        }
+    }
+}
+
+/// How the person signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// With a passkey.
+    Passkey,
+}
+
+/// A session as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SessionRecord {
+    pub(super) realm: Realm,
+    pub(super) user: UserId,
+    pub(super) user_name: UserName,
+    pub(super) device: DeviceId,
+    pub(super) device_name: String,
+    pub(super) method: Method,
+    pub(super) signed_in_at: Timestamp,
+    pub(super) created_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) address: String,
+    pub(super) user_agent: String,
+    /// SHA-256 of the cookie's secret, base64url.
+    pub(super) secret: String,
+    /// The token whose redemption opened it.
+    pub(super) token: Option<TokenId>,
+}
+
+/// A live session.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    record: SessionRecord,
+    secret_sha256: [u8; 32],
+    expires_at: AtomicU64,
+    last_seen: AtomicU64,
+    cut: CancellationToken,
+}
+
+impl Session {
+    fn new(id: SessionId, record: SessionRecord) -> Option<Self> {
+        Some(Self {
+            id,
+            secret_sha256: from_base64url(&record.secret)?.try_into().ok()?,
+            expires_at: AtomicU64::new(record.expires_at.millis()),
+            last_seen: AtomicU64::new(record.created_at.millis()),
+            cut: CancellationToken::new(),
+            record,
+        })
+    }
+
+    /// Its id; not a secret.
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// Where it is good.
+    pub fn realm(&self) -> &Realm {
+        &self.record.realm
+    }
+
+    /// Whose it is.
+    pub fn user(&self) -> &UserId {
+        &self.record.user
+    }
+
+    /// The person's name.
+    pub fn user_name(&self) -> &UserName {
+        &self.record.user_name
+    }
+
+    /// The device that opened it.
+    pub fn device(&self) -> &DeviceId {
+        &self.record.device
+    }
+
+    /// The device's display name at sign-in.
+    pub fn device_name(&self) -> &str {
+        &self.record.device_name
+    }
+
+    /// How the person signed in.
+    pub fn method(&self) -> Method {
+        self.record.method
+    }
+
+    /// When the person completed the ceremony it rests on.
+    pub fn signed_in_at(&self) -> Timestamp {
+        self.record.signed_in_at
+    }
+
+    /// When it was opened.
+    pub fn created_at(&self) -> Timestamp {
+        self.record.created_at
+    }
+
+    /// When it ends by itself.
+    pub fn expires_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.expires_at.load(Ordering::Relaxed))
+    }
+
+    /// When it was last used; since the start of this edge, or its opening.
+    pub fn last_seen(&self) -> Timestamp {
+        Timestamp::from_millis(self.last_seen.load(Ordering::Relaxed))
+    }
+
+    /// Notes a use.
+    pub fn seen(&self, now: Timestamp) {
+        self.last_seen.fetch_max(now.millis(), Ordering::Relaxed);
+    }
+
+    /// From where it was opened.
+    pub fn address(&self) -> &str {
+        &self.record.address
+    }
+
+    /// The browser that opened it.
+    pub fn user_agent(&self) -> &str {
+        &self.record.user_agent
+    }
+
+    /// Fires when the session ends, for whatever reason. Everything that serves it watches this.
+    pub fn cut(&self) -> &CancellationToken {
+        &self.cut
+    }
+
+    /// Whether it is good at `now`.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        !self.cut.is_cancelled() && now < self.expires_at()
+    }
+
+    pub(super) fn matches(&self, cookie: &SessionCookie) -> bool {
+        cookie.id == self.id && cookie.matches(&self.secret_sha256)
+    }
+
+    pub(super) fn record(&self) -> &SessionRecord {
+        &self.record
+    }
+
+    pub(super) fn lineage(&self) -> Lineage<'_> {
+        Lineage {
+            session: Some(&self.id),
+            device: &self.record.device,
+            user: &self.record.user,
+            tunnel: self.record.realm.tunnel(),
+            signed_in_at: self.record.signed_in_at,
+        }
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    sessions: DashMap<SessionId, Arc<Session>>,
+    pub(super) revoked: RevokedSet,
+}
+
+impl Table {
+    pub(super) fn find(&self, id: &SessionId) -> Option<Arc<Session>> {
+        self.sessions.get(id).map(|session| Arc::clone(&session))
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Session>> {
+        self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    fn session_arrived(&self, id: &str, value: &[u8]) -> Option<()> {
+        let id = SessionId::parse(id).ok()?;
+        let record: SessionRecord = serde_json::from_slice(value).ok()?;
+        if let Some(known) = self.find(&id) {
+            // Only the end of a session ever changes, when a later sign-in joins it.
+            known.expires_at.store(record.expires_at.millis(), Ordering::Relaxed);
+            return Some(());
+        }
+        let session = Arc::new(Session::new(id.clone(), record)?);
+        if self.revoked.covers(&session.lineage()) {
+            session.cut.cancel();
+        }
+        self.sessions.insert(id, session);
+        Some(())
+    }
+
+    fn revocation_arrived(&self, path: &str, value: &[u8]) -> Option<()> {
+        let target = Target::parse(path)?;
+        let revocation: Arc<Revocation> = Arc::new(serde_json::from_slice(value).ok()?);
+        let at = revocation.at;
+        self.revoked.insert(target.clone(), revocation);
+        if let Target::Session(id) = &target {
+            if let Some(session) = self.find(id) {
+                session.cut.cancel();
+            }
+        } else {
+            for session in &self.sessions {
+                if session.lineage().is_of(&target, at) {
+                    session.cut.cancel();
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+/// Fills the table from the store's change feed.
+pub(super) struct Feed(pub(super) Arc<Table>);
+
+impl Follower<()> for Feed {
+    fn put(&self, id: &str, value: &[u8], _: Option<&Arc<()>>) -> Option<Arc<()>> {
+        match (id.strip_prefix(SESSIONS), id.strip_prefix(SEGMENT)) {
+            (Some(session), _) => self.0.session_arrived(session, value)?,
+            (_, Some(revoked)) => self.0.revocation_arrived(revoked, value)?,
+            _ => return None,
+        }
+        Some(Arc::default())
+    }
+
+    fn gone(&self, id: &str, _: &Arc<()>) {
+        if let Some(session) = id.strip_prefix(SESSIONS).and_then(|id| SessionId::parse(id).ok()) {
+            if let Some((_, session)) = self.0.sessions.remove(&session) {
+                session.cut.cancel();
+            }
+        } else if let Some(target) = id.strip_prefix(SEGMENT).and_then(Target::parse) {
+            self.0.revoked.remove(&target);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Who there is: people, their passkeys, their tunnels and the desktops that serve them.
+//!
+//! Typed records over the store. Each act that two parties could race for (a name, a credential, a tunnel's label, an
+//! invitation) is one commit whose conditions make the loser see [`AccountError::Taken`] or [`AccountError::Gone`].
+//!
+//! | prefix | record |
+//! |---|---|
+//! | `users/<id>` | [`User`] |
+//! | `user-names/<name>` | the id that has the name |
+//! | `passkeys/<user>/<device>` | [`Passkey`] |
+//! | `credentials/<device>` | whose it is: a credential is registered once, to one person |
+//! | `tunnels/<label>`, `user-tunnels/<user>/<label>` | [`Tunnel`], and the index by owner |
+//! | `labels/<label>` | that the label was given away once: it is never given to another |
+//! | `agents/<pin>`, `tunnel-agents/<label>/<pin>` | [`Agent`], and the index by tunnel |
+//! | `invitations/<hash>`, `link-tokens/<hash>` | one-use codes, by their SHA-256 |
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::clock::Clock;
+use crate::names::NameError;
+use crate::secret::Entropy;
+use crate::store::{Commit, Entry, Key, Revision, Store, StoreError};
+
+mod agents;
+mod invitations;
+mod passkeys;
+mod tunnels;
+mod users;
+
+pub use agents::{Agent, LinkGrant};
+pub use invitations::Invitation;
+pub use passkeys::Passkey;
+pub use tunnels::{Tunnel, TunnelKind};
+pub use users::{Standing, User, UserState};
+
+/// Why an account could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// There is no such record.
+    #[error("there is no {0}")]
+    Missing(&'static str),
+    /// Somebody has it already.
+    #[error("{0} is taken")]
+    Taken(String),
+    /// A one-use code that was used, has expired, or never was.
+    #[error("this {0} was used, has expired, or never was")]
+    Gone(&'static str),
+    /// The last way to sign in is kept.
+    #[error("this is the last way to sign in; register another first")]
+    LastFactor,
+    /// The user is disabled.
+    #[error("this user is disabled")]
+    Disabled,
+    /// A name that cannot be used.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Another writer was faster, several times over.
+    #[error("the record is being changed by somebody else; try again")]
+    Contended,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record that cannot be decoded; it is named, never guessed at.
+    #[error("the record {0} is damaged: {1}")]
+    Damaged(String, String),
+}
+
+/// The accounts of one edge.
+#[derive(Clone)]
+pub struct Accounts {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Accounts {
+    /// Accounts kept in `store`.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { store, clock, entropy }
+    }
+
+    async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<(T, Revision)>, AccountError> {
+        match self.store.get(key).await? {
+            Some(entry) => Ok(Some((decode(&entry)?, entry.revision))),
+            None => Ok(None),
+        }
+    }
+
+    async fn read_all<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, AccountError> {
+        self.store.range(prefix).await?.entries.iter().map(decode).collect()
+    }
+
+    /// Reads, changes and writes back one record, again if another writer came between.
+    async fn update<T, F>(&self, key: Key, what: &'static str, change: F) -> Result<T, AccountError>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(&mut T) -> Result<(), AccountError>,
+    {
+        for _ in 0..16 {
+            let (mut record, revision) = self.read::<T>(&key).await?.ok_or(AccountError::Missing(what))?;
+            change(&mut record)?;
+            let tx = crate::store::Tx::new()
+                .when(crate::store::Cond::AtRevision(key.clone(), revision))
+                .put(key.clone(), encode(&record));
+            if let Commit::Applied(_) = self.store.commit(tx).await? {
+                return Ok(record);
+            }
+        }
+        Err(AccountError::Contended)
+    }
+}
+
+fn encode<T: Serialize>(record: &T) -> Bytes {
+    #[expect(clippy::expect_used, reason = "our records have string keys and no failing serialisers")]
+    serde_json::to_vec(record).expect("a record serialises").into()
+}
+
+fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, AccountError> {
+    serde_json::from_slice(&entry.value)
+        .map_err(|error| AccountError::Damaged(entry.key.to_string(), error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! People.
+
+use serde::{Deserialize, Serialize};
+
+use super::passkeys::credential_key;
+use super::{AccountError, Accounts, encode};
+use crate::clock::Timestamp;
+use crate::names::{DeviceId, UserId, UserName};
+use crate::store::{Commit, Cond, Key, Tx};
+
+/// Whether a person may sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UserState {
+    /// May sign in.
+    Active,
+    /// May not, nor may their desktops dial in.
+    Disabled,
+}
+
+/// A person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct User {
+    /// Opaque; the token's `sub` and the WebAuthn user handle.
+    pub id: UserId,
+    /// Unique among present users.
+    pub name: UserName,
+    /// For magic links, if set.
+    pub email: Option<String>,
+    /// Whether they may sign in.
+    pub state: UserState,
+    /// When they were added.
+    pub created_at: Timestamp,
+}
+
+/// That a person may sign in, and the conditions under which it stays true.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The person.
+    pub user: User,
+    /// To be added to what is committed on the strength of it.
+    pub conds: Vec<Cond>,
+}
+
+pub(super) fn user_key(id: &UserId) -> Key {
+    Key::new(format!("users/{id}"))
+}
+
+fn name_key(name: &UserName) -> Key {
+    Key::new(format!("user-names/{name}"))
+}
+
+impl Accounts {
+    /// Adds a person who has no passkey yet: invite them next.
+    pub async fn add_user(&self, name: UserName, email: Option<String>) -> Result<User, AccountError> {
+        let user = User {
+            id: UserId::random(&*self.entropy),
+            name,
+            email,
+            state: UserState::Active,
+            created_at: self.clock.now(),
+        };
+        let tx = Tx::new()
+            .when(Cond::Absent(name_key(&user.name)))
+            .put(name_key(&user.name), user.id.as_str().to_owned())
+            .put(user_key(&user.id), encode(&user));
+        match self.store.commit(tx).await? {
+            Commit::Applied(_) => Ok(user),
+            Commit::Conflict => Err(AccountError::Taken(format!("the user name {:?}", user.name.as_str()))),
+        }
+    }
+
+    /// A person by id.
+    pub async fn user(&self, id: &UserId) -> Result<User, AccountError> {
+        self.read(&user_key(id)).await?.map(|(user, _)| user).ok_or(AccountError::Missing("such user"))
+    }
+
+    /// A person by id who may sign in.
+    pub async fn active_user(&self, id: &UserId) -> Result<User, AccountError> {
+        let user = self.user(id).await?;
+        match user.state {
+            UserState::Active => Ok(user),
+            UserState::Disabled => Err(AccountError::Disabled),
+        }
+    }
+
+    /// A person who may sign in with `device`, and the conditions under which that stays true: added to the commit
+    /// that makes a token, they close the race with a removal.
+    pub async fn standing(&self, id: &UserId, device: &DeviceId) -> Result<Standing, AccountError> {
+        let (user, revision) =
+            self.read::<User>(&user_key(id)).await?.ok_or(AccountError::Missing("such user"))?;
+        if user.state == UserState::Disabled {
+            return Err(AccountError::Disabled);
+        }
+        let passkey = self.passkey(device).await?;
+        if passkey.user != *id {
+            return Err(AccountError::Missing("such passkey"));
+        }
+        let conds = vec![Cond::AtRevision(user_key(id), revision), Cond::Present(credential_key(device))];
+        Ok(Standing { user, conds })
+    }
+
+    /// A person by name.
+    pub async fn user_named(&self, name: &UserName) -> Result<User, AccountError> {
+        let entry = self.store.get(&name_key(name)).await?.ok_or(AccountError::Missing("such user"))?;
+        let id = std::str::from_utf8(&entry.value).unwrap_or_default();
+        self.user(&UserId::parse(id)?).await
+    }
+
+    /// All people, by id.
+    pub async fn users(&self) -> Result<Vec<User>, AccountError> {
+        self.read_all("users/").await
+    }
+
+    /// Disables or enables a person. Ending their sessions and agents is the caller's next step.
+    pub async fn set_user_state(&self, id: &UserId, state: UserState) -> Result<User, AccountError> {
+        self.update::<User, _>(user_key(id), "such user", |user| {
+            user.state = state;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a person with their passkeys, tunnels and desktops. Their tunnels' labels are never given away again;
+    /// an invitation or link token of theirs is of no use without them.
+    pub async fn remove_user(&self, id: &UserId) -> Result<User, AccountError> {
+        for _ in 0..16 {
+            let (user, revision) =
+                self.read::<User>(&user_key(id)).await?.ok_or(AccountError::Missing("such user"))?;
+            let mut tx = Tx::new()
+                .when(Cond::AtRevision(user_key(id), revision))
+                .delete(user_key(id))
+                .delete(name_key(&user.name));
+            for passkey in self.passkeys_of(id).await? {
+                tx = passkey.removed_in(tx);
+            }
+            for tunnel in self.tunnels_of(id).await? {
+                for agent in self.agents_of(&tunnel.id).await? {
+                    tx = agent.removed_in(tx);
+                }
+                tx = tunnel.removed_in(tx);
+            }
+            if let Commit::Applied(_) = self.store.commit(tx).await? {
+                return Ok(user);
+            }
+        }
+        Err(AccountError::Contended)
+    }
+}

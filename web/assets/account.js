@@ -1,0 +1,37 @@
+// What every signed-in page has: the way around, and the way out.
+
+import { call } from "./api.js";
+import { busy, byId, isBusy, say, show } from "./page.js";
+import { explain } from "./passkey.js";
+
+async function signOut(event) {
+  const button = event.currentTarget;
+  if (isBusy(button)) {
+    return;
+  }
+  const done = busy(button, "Signing out …");
+  try {
+    const sessions = await call("GET", "/sessions");
+    const own = sessions.find((session) => session.current);
+    if (own) {
+      await call("DELETE", `/sessions/${encodeURIComponent(own.id)}`);
+    }
+    location.assign("/");
+  } catch (error) {
+    done();
+    if (error.status === 401) {
+      location.assign("/");
+    } else {
+      const { what, next } = explain(error, false);
+      say("bad", what, next);
+    }
+  }
+}
+
+/** Shows the navigation to somebody who is signed in, hides it from anybody else. */
+export function signedIn(yes) {
+  show(yes, "nav");
+  byId("main").classList.remove("loading");
+}
+
+byId("sign-out").addEventListener("click", signOut);

@@ -1,0 +1,86 @@
+// /enrol: the first passkey, made with an invitation.
+
+import { busy, byId, hush, isBusy, say, show } from "./page.js";
+import { explain, obstacle } from "./passkey.js";
+import { Registration } from "./register.js";
+import { suggestedName } from "./device_name.js";
+
+// The ticket leaves the address bar, and with it the history, before anything else happens.
+const ticket = new URLSearchParams(location.search).get("ticket");
+history.replaceState(null, "", location.pathname);
+
+const button = byId("enrol-button");
+const name = byId("name");
+const registration = new Registration(ticket);
+
+function fail(error) {
+  const said = explain(error, true);
+  if (said) {
+    say("bad", said.what, said.next);
+  }
+}
+
+function stop(what, next) {
+  button.disabled = true;
+  name.disabled = true;
+  say("bad", what, next);
+}
+
+/** Gets a ceremony before the click. Shows whom the invitation is for, or that it is no longer good. */
+async function prepare() {
+  if (!name.value.trim()) {
+    return;
+  }
+  try {
+    const { publicKey } = await registration.prepare(name.value.trim());
+    byId("account").textContent = publicKey.user.name;
+    show(true, "destination");
+  } catch (error) {
+    fail(error);
+  }
+}
+
+async function make(event) {
+  event.preventDefault();
+  const chosen = name.value.trim();
+  if (isBusy(button) || !chosen) {
+    return;
+  }
+  hush();
+  const done = busy(button, "Waiting for your passkey …");
+  try {
+    await registration.make(chosen);
+    arrived();
+  } catch (error) {
+    fail(error);
+    done();
+  }
+}
+
+function arrived() {
+  document.title = "Your passkey is ready · patapim";
+  byId("title").textContent = "Your passkey is ready";
+  show(false, "invited", "destination");
+  show(true, "done");
+  byId("title").focus();
+}
+
+async function begin() {
+  const wall = obstacle();
+  if (wall) {
+    stop(wall.what, wall.next);
+    return;
+  }
+  if (!ticket) {
+    stop("The invitation is missing from this page’s address.", "Open the link you were given once more. It is removed from the address bar, so reloading this page does not help.");
+    return;
+  }
+  byId("enrol-form").addEventListener("submit", make);
+  name.addEventListener("change", prepare);
+  if (!name.value) {
+    name.value = await suggestedName();
+  }
+  prepare();
+}
+
+begin();

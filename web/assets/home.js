@@ -1,0 +1,67 @@
+// /: my tunnels, or a welcome.
+
+import { signedIn } from "./account.js";
+import { call } from "./api.js";
+import { byId, el, hush, say, show, when } from "./page.js";
+import { explain } from "./passkey.js";
+
+function card(tunnel) {
+  const state = tunnel.online ? ["Online"] : ["Offline, last seen ", when(tunnel.last_seen)];
+  return el("li", {},
+    el("a", { class: "tunnel", href: `/auth?tunnel=${encodeURIComponent(tunnel.id)}` },
+      el("strong", { class: "name" }, tunnel.name || tunnel.id),
+      el("span", { class: "meta" },
+        el("span", { class: tunnel.online ? "dot on" : "dot" }),
+        ...state,
+        tunnel.desktop ? ` · ${tunnel.desktop}` : "")));
+}
+
+function list(tunnels) {
+  signedIn(true);
+  show(false, "welcome");
+  show(true, "mine");
+  byId("title").textContent = tunnels.length ? "Your tunnels" : "No desktop is linked yet";
+  byId("link-title").textContent = tunnels.length ? "Link another desktop" : "Link your desktop";
+  byId("tunnels").replaceChildren(...tunnels.map(card));
+  show(tunnels.length > 0, "tunnels");
+}
+
+function welcome() {
+  signedIn(false);
+  show(false, "mine");
+  show(true, "welcome");
+  document.title = "Welcome · patapim";
+  byId("title").textContent = "Your apps at home, from any browser";
+}
+
+async function load() {
+  try {
+    list(await call("GET", "/tunnels"));
+    hush();
+  } catch (error) {
+    if (error.status === 401) {
+      welcome();
+    } else {
+      signedIn(false);
+      const { what, next } = explain(error, false);
+      say("bad", what, next);
+    }
+  }
+}
+
+function copies(id, from) {
+  const button = byId(id);
+  button.hidden = !(navigator.clipboard && navigator.clipboard.writeText);
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(byId(from).textContent);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  });
+}
+
+byId("link-command").textContent = `patapim-agent link ${location.origin} --token TOKEN`;
+copies("copy-link", "link-command");
+copies("copy-run", "run-command");
+// A desktop may have come or gone while the page was out of sight.
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && load());
+load();

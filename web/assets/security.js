@@ -1,0 +1,193 @@
+// /settings/security: passkeys and sessions.
+
+import { signedIn } from "./account.js";
+import { call } from "./api.js";
+import { line, signInHere, sure, withFreshSignIn } from "./ask.js";
+import { suggestedName } from "./device_name.js";
+import { busy, byId, el, hush, isBusy, say, show, when } from "./page.js";
+import { explain, obstacle } from "./passkey.js";
+import { Registration } from "./register.js";
+import { SignIn } from "./sign_in.js";
+
+const signIn = new SignIn({});
+const registration = new Registration();
+let passkeys = [];
+
+const path = (kind, one) => `/${kind}/${encodeURIComponent(one.id)}`;
+
+function fail(error, making) {
+  if (error.status === 401) {
+    signedOut();
+    return;
+  }
+  const said = explain(error, making);
+  if (said) {
+    say("bad", said.what, said.next);
+  }
+}
+
+/** Does `action` for something in `place`, then shows how things are now. Focus goes to `heading` if its row is gone. */
+async function act(place, heading, done, action) {
+  hush();
+  try {
+    await withFreshSignIn(place, action);
+    await load();
+    say("good", done);
+    if (!place.isConnected) {
+      byId(heading).focus();
+    }
+  } catch (error) {
+    fail(error, false);
+  }
+}
+
+/** One line of a list: what it is, what is known about it, what can be done. */
+function row(kind, one, title, known, actions) {
+  return el("li", { class: kind, "data-id": one.id },
+    el("div", { class: "what" }, title, el("p", { class: "meta" }, ...known)),
+    el("div", { class: "actions" }, ...actions));
+}
+
+const spaced = (parts) => parts.filter(Boolean).flatMap((part, index) => (index ? [" · ", ...part] : part));
+
+function passkeyRow(passkey) {
+  const place = () => document.querySelector(`.passkey[data-id="${CSS.escape(passkey.id)}"]`);
+  const rename = async () => {
+    const name = await line(place(), "New name", passkey.name, "Save");
+    if (name !== null && name !== passkey.name) {
+      act(place(), "passkeys-title", "Renamed.", () => call("PATCH", path("passkeys", passkey), { name }));
+    }
+  };
+  const revoke = async () => {
+    const text = `Revoke “${passkey.name}”? It can no longer sign in, and every session it opened ends at once.`;
+    if (await sure(place(), text, "Revoke")) {
+      act(place(), "passkeys-title", "Revoked.", () => call("DELETE", path("passkeys", passkey)));
+    }
+  };
+  const known = spaced([
+    passkey.provider && [passkey.provider],
+    passkey.device_type && [passkey.device_type],
+    [passkey.synced ? "Synced" : "Bound to one device"],
+    ["Registered ", when(passkey.registered_at)],
+    ["Last used ", when(passkey.last_used_at)],
+  ]);
+  const title = [el("strong", { class: "name" }, passkey.name)];
+  const fingerprint = passkey.fingerprint ? el("code", { class: "fingerprint" }, passkey.fingerprint) : null;
+  const built = row("passkey", passkey, el("div", {}, ...title), known, [
+    el("button", { class: "rename quiet", type: "button", "aria-label": `Rename ${passkey.name}`, onclick: rename }, "Rename"),
+    el("button", { class: "revoke quiet", type: "button", "aria-label": `Revoke ${passkey.name}`, onclick: revoke }, "Revoke"),
+  ]);
+  if (fingerprint) {
+    built.querySelector(".what").append(fingerprint);
+  }
+  return built;
+}
+
+function sessionRow(session) {
+  const where = session.tunnel || "Sign-in site";
+  const device = passkeys.find((passkey) => passkey.id === session.device);
+  const end = (event) =>
+    act(event.currentTarget.closest("li"), "sessions-title", "Ended.", () => call("DELETE", path("sessions", session)));
+  const known = spaced([
+    [device ? device.name : session.device || "Unknown device"],
+    session.address && [session.address],
+    ["Since ", when(session.since)],
+    ["Last seen ", when(session.last_seen)],
+  ]);
+  const title = el("div", {}, el("strong", { class: "name" }, where),
+    session.current ? el("span", { class: "tag" }, "This browser") : null);
+  return row("session", session, title, known, [
+    el("button", { class: "end quiet", type: "button", "aria-label": `End the session on ${where}`, onclick: end }, "End"),
+  ]);
+}
+
+async function endAll(event) {
+  const place = event.currentTarget.parentElement;
+  if (await sure(place, "End every session, this one included? Whatever they have open closes at once.", "End all")) {
+    act(place, "sessions-title", "All sessions are ended.", () => call("DELETE", "/sessions"));
+  }
+}
+
+const form = byId("register-form");
+const opener = byId("register-button");
+
+function openRegister(open) {
+  form.hidden = !open;
+  opener.hidden = open;
+  opener.setAttribute("aria-expanded", String(open));
+  (open ? byId("name") : opener).focus();
+}
+
+async function startRegister() {
+  hush();
+  byId("name").value = await suggestedName();
+  openRegister(true);
+  byId("name").select();
+}
+
+async function register(event) {
+  event.preventDefault();
+  const button = byId("register-confirm");
+  const name = byId("name").value.trim();
+  if (isBusy(button) || !name) {
+    return;
+  }
+  hush();
+  const done = busy(button, "Waiting …");
+  try {
+    await withFreshSignIn(form.parentElement, () => registration.make(name));
+    openRegister(false);
+    await load();
+    say("good", `“${name}” is registered.`, "It can sign in as you from now on.");
+  } catch (error) {
+    fail(error, true);
+  } finally {
+    done();
+  }
+}
+
+async function load() {
+  const [keys, sessions] = await Promise.all([call("GET", "/passkeys"), call("GET", "/sessions")]);
+  passkeys = keys;
+  byId("passkeys").replaceChildren(...keys.map(passkeyRow));
+  byId("sessions").replaceChildren(...sessions.map(sessionRow));
+  signedIn(true);
+  show(false, "signed-out");
+  show(true, "settings");
+}
+
+function signedOut() {
+  signedIn(false);
+  show(false, "settings");
+  show(true, "signed-out");
+  const wall = obstacle();
+  byId("passkey-button").disabled = Boolean(wall);
+  if (wall) {
+    say("bad", wall.what, wall.next);
+  } else {
+    signIn.prepare().catch(() => {});
+  }
+}
+
+async function enter(event) {
+  if (!isBusy(event.currentTarget) && (await signInHere(signIn, event.currentTarget))) {
+    begin();
+  }
+}
+
+async function begin() {
+  try {
+    await load();
+    byId("title").focus();
+  } catch (error) {
+    signedIn(false);
+    fail(error, false);
+  }
+}
+
+byId("passkey-button").addEventListener("click", enter);
+byId("register-button").addEventListener("click", startRegister);
+byId("register-cancel").addEventListener("click", () => openRegister(false));
+form.addEventListener("submit", register);
+byId("end-all").addEventListener("click", endAll);
+begin();

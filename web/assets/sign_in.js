@@ -1,0 +1,112 @@
+// One person at one page signing in: the ceremony kept ready, the autofill that waits on it, the button.
+
+import { call } from "./api.js";
+import { hasAutofill, use } from "./passkey.js";
+
+// The edge forgets a ceremony after 5 minutes; the person needs some of that for the dialog.
+const GOOD_FOR = 4 * 60 * 1000;
+
+export class SignIn {
+  /** `request` is the body of the first call: `{tunnel?, bind?, return_to?}`. */
+  constructor(request) {
+    this.request = request;
+    this.ready = null;
+    this.offered = null;
+  }
+
+  /** Fetches a ceremony, unless a good one is at hand. */
+  async prepare() {
+    if (!this.isReady()) {
+      const { ceremony, publicKey } = await call("POST", "/sign-in/passkey", this.request);
+      this.ready = { ceremony, publicKey, until: Date.now() + GOOD_FOR };
+    }
+    return this.ready;
+  }
+
+  isReady() {
+    return this.ready !== null && Date.now() < this.ready.until;
+  }
+
+  /**
+   * The button was pressed. Gives the server's `{redirect}`.
+   * With a ceremony at hand nothing is awaited before the dialog: Safari 14 opens it only within the click itself.
+   */
+  async press() {
+    if (this.offered) {
+      await this.withdraw();
+    }
+    const { ceremony, publicKey } = this.isReady() ? this.ready : await this.prepare();
+    return this.finish(ceremony, await use(publicKey));
+  }
+
+  /** Offers passkeys in the field's list until one is chosen; gives `{redirect}`, or null when withdrawn. */
+  async offer() {
+    if (this.offered || !(await hasAutofill())) {
+      return null;
+    }
+    const stop = new AbortController();
+    const choosing = this.choose(stop.signal);
+    const offered = { stop, over: choosing.catch(() => {}) };
+    this.offered = offered;
+    try {
+      return await choosing;
+    } finally {
+      if (this.offered === offered) {
+        this.offered = null;
+      }
+    }
+  }
+
+  async choose(signal) {
+    while (!signal.aborted) {
+      const { ceremony, publicKey, until } = await this.prepare();
+      const turn = new AbortController();
+      const end = () => turn.abort();
+      const timer = setTimeout(end, until - Date.now());
+      signal.addEventListener("abort", end);
+      let credential = null;
+      try {
+        credential = signal.aborted ? null : await use(publicKey, { mediation: "conditional", signal: turn.signal });
+      } catch (error) {
+        if (!turn.signal.aborted) {
+          throw error;
+        }
+      } finally {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", end);
+      }
+      if (credential) {
+        return this.finish(ceremony, credential);
+      }
+      await visible();
+    }
+    return null;
+  }
+
+  /** Takes the offer back and waits until the browser has let go: it runs one request at a time. */
+  async withdraw() {
+    const { stop, over } = this.offered;
+    stop.abort();
+    await Promise.race([over, new Promise((done) => setTimeout(done, 1000))]);
+    this.offered = null;
+  }
+
+  async finish(ceremony, credential) {
+    this.ready = null;
+    return call("POST", `/sign-in/passkey/${encodeURIComponent(ceremony)}`, credential);
+  }
+}
+
+/** Resolves at once, or when the page is looked at again: a forgotten tab fetches nothing. */
+function visible() {
+  return new Promise((done) => {
+    const look = () => {
+      if (document.visibilityState === "visible") {
+        document.removeEventListener("visibilitychange", look);
+        done();
+      }
+    };
+    document.addEventListener("visibilitychange", look);
+    look();
+  });
+}

@@ -14,3 +14,4 @@ pub mod names;
 pub mod secret;
 #[cfg(feature = "edge")]
 pub mod store;
+pub mod wire;

@@ -14,4 +14,6 @@ pub mod names;
 pub mod secret;
 #[cfg(feature = "edge")]
 pub mod store;
+#[cfg(feature = "edge")]
+pub mod tunnel;
 pub mod wire;

@@ -163,13 +163,13 @@ impl Sessions {
     }
 
     async fn binding(&self, id: &TokenId) -> Result<Option<Binding>, RedeemError> {
-        let entry = self.store.get(&binding_key(id)).await.map_err(SessionError::from)?;
-        match entry.map(|entry| serde_json::from_slice(&entry.value)) {
-            None => Ok(None),
-            Some(Ok(binding)) => Ok(Some(binding)),
-            // A damaged binding still says that the token is spent.
-            Some(Err(_)) => Err(Refused::Bound.into()),
-        }
+        let Some(entry) = self.store.get(&binding_key(id)).await.map_err(SessionError::from)? else {
+            return Ok(None);
+        };
+        // Another use may have bound it this instant: its session is looked for once it is in force here.
+        self.reached(entry.revision).await?;
+        // A damaged binding still says that the token is spent.
+        Ok(Some(serde_json::from_slice(&entry.value).map_err(|_| Refused::Bound)?))
     }
 
     /// The token is bound: only the browser it was bound in gets its session again, for a while.

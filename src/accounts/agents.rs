@@ -29,13 +29,23 @@ pub struct Agent {
     pub linked_at: Timestamp,
 }
 
+/// Which tunnel a desktop is linked to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkTarget {
+    /// A new one, under a label that is set aside for it.
+    New(TunnelId),
+    /// An existing one, whose desktop this one takes the place of.
+    TakeOver(TunnelId),
+}
+
 /// What a link token is good for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LinkGrant {
     /// Whose desktop will be linked.
     pub user: UserId,
-    /// An existing tunnel to take over; none: a new one.
-    pub tunnel: Option<TunnelId>,
+    /// The tunnel it will serve.
+    pub tunnel: LinkTarget,
     /// When it ends.
     pub expires_at: Timestamp,
 }
@@ -62,29 +72,34 @@ fn link_token_key(token: &SecretText) -> Key {
 
 impl Accounts {
     /// Makes a link token for one desktop of `user`; shown once, good once, for 15 minutes. With `tunnel`, the desktop
-    /// takes over that tunnel, which must be the user's.
+    /// takes over that tunnel, which must be the user's; without, a label is set aside for a new one.
     pub async fn make_link_token(
         &self,
         user: &UserId,
         tunnel: Option<TunnelId>,
-    ) -> Result<SecretText, AccountError> {
-        self.active_user(user).await?;
-        if let Some(id) = &tunnel
-            && self.tunnel(id).await?.user != *user
-        {
-            return Err(AccountError::Missing("such tunnel of that user"));
-        }
+    ) -> Result<(SecretText, TunnelId), AccountError> {
+        let owner = self.active_user(user).await?;
+        let mut tx = Tx::new().when(Cond::Present(user_key(user)));
+        let (id, target) = match tunnel {
+            Some(id) => {
+                if self.tunnel(&id).await?.user != *user {
+                    return Err(AccountError::Missing("such tunnel of that user"));
+                }
+                (id.clone(), LinkTarget::TakeOver(id))
+            }
+            None => {
+                let id = self.unused_label(&owner.name).await?;
+                tx = tx.when(Cond::Absent(label_key(&id))).put(label_key(&id), user.as_str().to_owned());
+                (id.clone(), LinkTarget::New(id))
+            }
+        };
         let token = SecretText::random(&*self.entropy);
         let expires_at = self.clock.now() + LINK_TOKEN_LIFETIME;
-        let grant = LinkGrant { user: user.clone(), tunnel, expires_at };
-        let tx = Tx::new().when(Cond::Present(user_key(user))).put_until(
-            link_token_key(&token),
-            encode(&grant),
-            Some(expires_at),
-        );
+        let grant = LinkGrant { user: user.clone(), tunnel: target, expires_at };
+        tx = tx.put_until(link_token_key(&token), encode(&grant), Some(expires_at));
         match self.store.commit(tx).await? {
-            Commit::Applied(_) => Ok(token),
-            Commit::Conflict => Err(AccountError::Missing("such user")),
+            Commit::Applied(_) => Ok((token, id)),
+            Commit::Conflict => Err(AccountError::Contended),
         }
     }
 
@@ -115,16 +130,16 @@ impl Accounts {
         &self,
         mut tx: Tx,
         user: UserId,
-        tunnel: Option<TunnelId>,
+        target: LinkTarget,
         pin: &str,
         desktop: &str,
     ) -> Result<(Agent, Tunnel), AccountError> {
-        let owner = self.active_user(&user).await?;
+        self.active_user(&user).await?;
         if self.store.get(&agent_key(pin)).await?.is_some() {
             return Err(AccountError::Taken("this desktop's key".to_owned()));
         }
-        let tunnel = match tunnel {
-            Some(id) => {
+        let tunnel = match target {
+            LinkTarget::TakeOver(id) => {
                 let (mut tunnel, revision) = self
                     .read::<Tunnel>(&tunnel_key(&id))
                     .await?
@@ -137,10 +152,9 @@ impl Accounts {
                 tunnel.desktop = Some(desktop.to_owned());
                 tunnel
             }
-            None => {
-                let tunnel = self.new_tunnel(&user, &owner.name, Some(desktop.to_owned()));
-                tx = tx.when(Cond::Absent(label_key(&tunnel.id)));
-                tunnel
+            LinkTarget::New(id) => {
+                tx = tx.when(Cond::Absent(tunnel_key(&id)));
+                self.new_tunnel(id, &user, Some(desktop.to_owned()))
             }
         };
         let agent = Agent {
@@ -153,7 +167,6 @@ impl Accounts {
         let tx = tx
             .when(Cond::Present(user_key(&user)))
             .when(Cond::Absent(agent_key(pin)))
-            .put(label_key(&tunnel.id), user.as_str().to_owned())
             .put(tunnel_key(&tunnel.id), encode(&tunnel))
             .put(owned_key(&user, &tunnel.id), "")
             .put(serving_key(&tunnel.id, pin), "")

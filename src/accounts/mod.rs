@@ -31,7 +31,7 @@ mod passkeys;
 mod tunnels;
 mod users;
 
-pub use agents::{Agent, LinkGrant};
+pub use agents::{Agent, LinkGrant, LinkTarget};
 pub use invitations::Invitation;
 pub use passkeys::Passkey;
 pub use tunnels::{Tunnel, TunnelKind};

@@ -62,10 +62,21 @@ pub(super) fn owned_key(user: &UserId, id: &TunnelId) -> Key {
 }
 
 impl Accounts {
-    /// A new tunnel under a label that the edge makes up.
-    pub(super) fn new_tunnel(&self, user: &UserId, name: &UserName, desktop: Option<String>) -> Tunnel {
+    /// A label for a person's new tunnel that was never given away.
+    pub(super) async fn unused_label(&self, name: &UserName) -> Result<TunnelId, AccountError> {
+        for _ in 0..16 {
+            let id = TunnelId::made_up(name, &*self.entropy);
+            if self.store.get(&label_key(&id)).await?.is_none() {
+                return Ok(id);
+            }
+        }
+        Err(AccountError::Contended)
+    }
+
+    /// A new tunnel of an agent.
+    pub(super) fn new_tunnel(&self, id: TunnelId, user: &UserId, desktop: Option<String>) -> Tunnel {
         Tunnel {
-            id: TunnelId::made_up(name, &*self.entropy),
+            id,
             user: user.clone(),
             name: None,
             desktop,

@@ -1,0 +1,62 @@
+# `make help` tells what there is. Every target installs what it misses, and only that: Debian packages by
+# apt-get (through sudo when you are not root), cargo's tools by `cargo install` at a fixed version.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint unit e2e deny build-needs test-needs
+
+# Demo and tests share one profile, so that everything is compiled once.
+PROFILE := demo
+CARGO := cargo
+NEXTEST_VERSION := 0.9.143
+DENY_VERSION := 0.20.2
+NEXTEST := $(CARGO) nextest run --locked --cargo-profile $(PROFILE)
+CLIPPY := $(CARGO) clippy --locked --profile $(PROFILE) --quiet
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build-needs ## Builds everything and runs it with throw-away data; prints the link to open. PORT=… chooses the port
+	$(CARGO) build --locked --profile $(PROFILE) --bins
+	exec target/$(PROFILE)/patapim-edge demo $(if $(PORT),--port $(PORT))
+
+test: lint test-needs ## Everything: lint, then unit and end-to-end tests, browsers included
+	$(NEXTEST)
+
+lint: build-needs ## Formatting, clippy, each program's features alone, and the dependency policy if cargo-deny is there
+	$(CARGO) fmt --check
+	$(CLIPPY) --all-targets -- -D warnings
+	$(CLIPPY) --no-default-features --features edge --lib --bins -- -D warnings
+	$(CLIPPY) --no-default-features --features agent --lib --bins -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; fi
+
+unit: build-needs test-needs ## The tests beside the code
+	$(NEXTEST) --lib --bins
+
+e2e: test-needs ## The tests from outside; ONLY=… names some of them: make e2e ONLY=sign_in::
+	$(NEXTEST) --test e2e $(ONLY)
+
+deny: ## Licences, bans, sources and known vulnerabilities of the dependencies, with cargo-deny
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny@$(DENY_VERSION)
+	$(CARGO) deny check
+
+# $(call packages,COMMAND:PACKAGE …): those Debian packages whose command is not there yet.
+define packages
+	@missing=; for need in $(1); do \
+		command -v "$${need%%:*}" >/dev/null || missing="$$missing $${need#*:}"; done; \
+	if [ -n "$$missing" ]; then \
+		command -v apt-get >/dev/null || { echo "Not a Debian machine: please install$$missing, then try again." >&2; exit 1; }; \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+		$$as_root apt-get update -qq; \
+		$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $${missing//+/ }; \
+	fi
+endef
+
+build-needs:
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs, then try again." >&2; exit 1; }
+	$(call packages,cc:build-essential cmake:cmake)
+
+test-needs: build-needs
+	$(call packages,chromium:chromium+fonts-liberation)
+	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest@$(NEXTEST_VERSION)

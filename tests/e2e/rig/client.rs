@@ -1,0 +1,426 @@
+//! A browser without a window: its cookies, the headers it sends, and everything a hostile client may change in them.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use url::Url;
+
+use super::ca::Ca;
+use super::cookies::{Jar, SetCookie};
+use super::process::within;
+
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// Which HTTP is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Http {
+    One,
+    Two,
+}
+
+/// A byte stream, encrypted or not.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A browser. Clones share its cookies.
+#[derive(Clone)]
+pub(crate) struct Visitor {
+    pub(crate) cookies: Jar,
+    http: Http,
+    tls: [Arc<rustls::ClientConfig>; 2],
+}
+
+impl Visitor {
+    /// One that trusts `ca` and nobody else.
+    pub(crate) fn trusting(ca: &Ca) -> Self {
+        let tls = [ca.client(&["http/1.1"]), ca.client(&["h2"])];
+        Self { cookies: Jar::default(), http: Http::One, tls }
+    }
+
+    /// The same browser over HTTP/2.
+    pub(crate) fn h2(&self) -> Self {
+        Self { http: Http::Two, ..self.clone() }
+    }
+
+    /// Another browser, that knows nothing of this one's cookies.
+    pub(crate) fn stranger(&self) -> Self {
+        Self { cookies: Jar::default(), ..self.clone() }
+    }
+
+    /// A copy of this browser whose cookies change apart from now on.
+    pub(crate) fn with(&self, url: &Url, cookie: &str, value: &str) -> Self {
+        let copy = self.stranger();
+        copy.cookies.set(url, cookie, value);
+        copy
+    }
+
+    /// The person types `url` into the address bar.
+    pub(crate) fn navigate(&self, url: &Url) -> Outgoing {
+        self.send(Method::GET, url)
+            .header("sec-fetch-mode", "navigate")
+            .header("sec-fetch-dest", "document")
+            .header("sec-fetch-site", "none")
+            .header("sec-fetch-user", "?1")
+            .header("upgrade-insecure-requests", "1")
+            .header("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+    }
+
+    /// A page of the same origin calls `fetch`.
+    pub(crate) fn fetch(&self, method: Method, url: &Url) -> Outgoing {
+        let outgoing = self
+            .send(method.clone(), url)
+            .header("sec-fetch-mode", "cors")
+            .header("sec-fetch-dest", "empty")
+            .header("sec-fetch-site", "same-origin")
+            .header("accept", "*/*");
+        if method == Method::GET { outgoing } else { outgoing.header("origin", &origin(url)) }
+    }
+
+    /// A page of the same origin posts JSON.
+    pub(crate) fn post(&self, url: &Url, body: &Value) -> Outgoing {
+        self.fetch(Method::POST, url).json(body)
+    }
+
+    /// A request with nothing but cookies, as `curl -b` sends it.
+    pub(crate) fn send(&self, method: Method, url: &Url) -> Outgoing {
+        Outgoing {
+            visitor: self.clone(),
+            method,
+            url: url.clone(),
+            headers: HeaderMap::new(),
+            body: Empty::new().map_err(|never| match never {}).boxed_unsync(),
+            sni: None,
+        }
+    }
+
+    /// A plain request from a tool.
+    pub(crate) fn curl(&self, url: &Url) -> Outgoing {
+        self.send(Method::GET, url).header("accept", "*/*").header("user-agent", "curl/8.5.0")
+    }
+
+    /// Goes to `url` and wherever it leads, and returns every answer on the way.
+    pub(crate) async fn follow(&self, url: &Url) -> Vec<Answer> {
+        let mut answers: Vec<Answer> = Vec::new();
+        let mut url = url.clone();
+        while answers.len() < 10 {
+            let answer = self.navigate(&url).await;
+            let next = answer.is_redirect().then(|| answer.location());
+            answers.push(answer);
+            match next {
+                Some(next) => url = next,
+                None => return answers,
+            }
+        }
+        panic!(
+            "redirected without end: {:?}",
+            answers.iter().map(|one| one.url.as_str()).collect::<Vec<_>>()
+        );
+    }
+
+    /// Dials `url` with the name `sni` in the TLS greeting.
+    pub(crate) async fn dial(&self, url: &Url, sni: Option<&str>) -> std::io::Result<Box<dyn Stream>> {
+        let port = url.port_or_known_default().expect("a web address");
+        let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
+        tcp.set_nodelay(true)?;
+        if url.scheme() == "http" {
+            return Ok(Box::new(tcp));
+        }
+        let name = sni.or(url.host_str()).expect("a host").to_owned();
+        let name = ServerName::try_from(name).map_err(std::io::Error::other)?;
+        let tls = tokio_rustls::TlsConnector::from(self.tls[usize::from(self.http == Http::Two)].clone());
+        Ok(Box::new(tls.connect(name, tcp).await?))
+    }
+
+    /// Opens a connection that takes many requests.
+    pub(crate) async fn connect(&self, url: &Url, sni: Option<&str>) -> std::io::Result<Connection> {
+        let io = TokioIo::new(self.dial(url, sni).await?);
+        let other = std::io::Error::other;
+        Ok(match self.http {
+            Http::One => {
+                let (sender, driver) = http1::handshake(io).await.map_err(other)?;
+                Connection { sender: Sender::One(sender), driver: tokio::spawn(async { drop(driver.await) }) }
+            }
+            Http::Two => {
+                let built = http2::Builder::new(TokioExecutor::new()).handshake(io).await;
+                let (sender, driver) = built.map_err(other)?;
+                Connection { sender: Sender::Two(sender), driver: tokio::spawn(async { drop(driver.await) }) }
+            }
+        })
+    }
+}
+
+/// The origin of `url` as a browser writes it.
+pub(crate) fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+enum Sender {
+    One(http1::SendRequest<Body>),
+    Two(http2::SendRequest<Body>),
+}
+
+/// An open connection to the edge. Dropped, it is closed.
+pub(crate) struct Connection {
+    sender: Sender,
+    driver: JoinHandle<()>,
+}
+
+impl Connection {
+    /// Sends one request and waits for the head of its answer.
+    pub(crate) async fn send(&mut self, outgoing: Outgoing) -> hyper::Result<http::Response<Incoming>> {
+        let request = outgoing.into_request();
+        match &mut self.sender {
+            Sender::One(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+            Sender::Two(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+        }
+    }
+
+    /// Whether it still takes requests.
+    pub(crate) fn is_open(&self) -> bool {
+        match &self.sender {
+            Sender::One(sender) => !sender.is_closed(),
+            Sender::Two(sender) => !sender.is_closed(),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A request that has not left yet. Await it for the whole answer.
+pub(crate) struct Outgoing {
+    visitor: Visitor,
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Body,
+    sni: Option<String>,
+}
+
+impl Outgoing {
+    /// Sets a header, in place of any it had.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).expect("a header value");
+        self.headers.insert(HeaderName::from_bytes(name.as_bytes()).expect("a header name"), value);
+        self
+    }
+
+    /// Adds a header beside those of its name.
+    pub(crate) fn also(mut self, name: &str, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).expect("a header value");
+        self.headers.append(HeaderName::from_bytes(name.as_bytes()).expect("a header name"), value);
+        self
+    }
+
+    /// Leaves a header out.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers.remove(name);
+        self
+    }
+
+    /// As a browser too old for `Sec-Fetch-*`.
+    pub(crate) fn without_fetch_metadata(mut self) -> Self {
+        for name in ["sec-fetch-mode", "sec-fetch-dest", "sec-fetch-site", "sec-fetch-user"] {
+            self.headers.remove(name);
+        }
+        self
+    }
+
+    /// Another name in the TLS greeting than in the URL.
+    pub(crate) fn sni(mut self, name: &str) -> Self {
+        self.sni = Some(name.to_owned());
+        self
+    }
+
+    /// With a body of known length.
+    pub(crate) fn body(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.body = Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync();
+        self
+    }
+
+    /// With a body that comes piece by piece.
+    pub(crate) fn stream<S>(mut self, pieces: S) -> Self
+    where
+        S: futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    {
+        use futures_util::TryStreamExt as _;
+        self.body = StreamBody::new(pieces.map_ok(Frame::data)).boxed_unsync();
+        self
+    }
+
+    /// With a JSON body.
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.header("content-type", "application/json").body(body.to_string())
+    }
+
+    fn into_request(self) -> Request<Body> {
+        let Self { visitor, method, url, mut headers, body, .. } = self;
+        if let Some(cookies) = visitor.cookies.header(&url)
+            && !headers.contains_key(header::COOKIE)
+        {
+            headers.insert(header::COOKIE, HeaderValue::from_str(&cookies).expect("cookies"));
+        }
+        let target = match visitor.http {
+            Http::One => url[url::Position::BeforePath..url::Position::AfterQuery].to_owned(),
+            Http::Two => url[..url::Position::AfterQuery].to_owned(),
+        };
+        if visitor.http == Http::One && !headers.contains_key(header::HOST) {
+            let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
+            headers.insert(header::HOST, HeaderValue::from_str(host).expect("a host"));
+        }
+        let mut request = Request::builder().method(method).uri(target).body(body).expect("a request");
+        *request.headers_mut() = headers;
+        request
+    }
+
+    /// Sends it on a connection of its own and waits for the head of the answer; the body follows.
+    pub(crate) async fn open(self) -> std::io::Result<Live> {
+        let (visitor, url) = (self.visitor.clone(), self.url.clone());
+        let mut connection = visitor.connect(&url, self.sni.as_deref()).await?;
+        let response = connection.send(self).await.map_err(std::io::Error::other)?;
+        visitor.cookies.keep(&url, response.headers());
+        let (head, body) = response.into_parts();
+        Ok(Live { url, status: head.status, headers: head.headers, body, connection })
+    }
+
+    /// Sends it and reads the whole answer; an answer that breaks off is an error.
+    pub(crate) async fn whole(self) -> std::io::Result<Answer> {
+        let live = self.open().await?;
+        let body = live.body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+        Ok(Answer { url: live.url, status: live.status, headers: live.headers, body })
+    }
+}
+
+impl IntoFuture for Outgoing {
+    type Output = Answer;
+    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let what = format!("{} {}", self.method, self.url);
+        Box::pin(async move {
+            let whole = within(&what, self.whole()).await;
+            whole.unwrap_or_else(|error| panic!("{what}: {error:?}"))
+        })
+    }
+}
+
+/// An answer whose body is still coming. Dropped, its connection is closed, as by a closed tab.
+pub(crate) struct Live {
+    pub(crate) url: Url,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    body: Incoming,
+    connection: Connection,
+}
+
+impl Live {
+    /// The next piece of the body; `None` at its proper end.
+    pub(crate) async fn piece(&mut self) -> Option<hyper::Result<Bytes>> {
+        loop {
+            match within("the next piece", self.body.frame()).await? {
+                Ok(frame) => match frame.into_data() {
+                    Ok(bytes) => return Some(Ok(bytes)),
+                    Err(_trailers) => continue,
+                },
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// The next piece as text.
+    pub(crate) async fn text(&mut self) -> String {
+        let piece = self.piece().await.expect("a piece, not the end").expect("a piece, not an error");
+        String::from_utf8(piece.to_vec()).expect("text")
+    }
+
+    /// Waits until the edge ends it, cleanly or not.
+    pub(crate) async fn cut(&mut self) {
+        while let Some(Ok(_)) = self.piece().await {}
+    }
+
+    /// Whether its connection still takes requests.
+    pub(crate) fn is_open(&self) -> bool {
+        self.connection.is_open()
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) url: Url,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// A header's text; empty when it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+    }
+
+    /// Whether it leads elsewhere.
+    pub(crate) fn is_redirect(&self) -> bool {
+        self.status.is_redirection() && self.headers.contains_key(header::LOCATION)
+    }
+
+    /// Where it leads.
+    pub(crate) fn location(&self) -> Url {
+        let to = self.header("location");
+        assert!(!to.is_empty(), "{} {} has no location: {}", self.status, self.url, self.text());
+        self.url.join(to).unwrap_or_else(|error| panic!("{to}: {error}"))
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        let parsed = serde_json::from_slice(&self.body);
+        parsed.unwrap_or_else(|error| panic!("{} {}: {error}: {}", self.status, self.url, self.text()))
+    }
+
+    /// The `type` of a problem (RFC 9457).
+    pub(crate) fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text());
+        self.json()["type"].as_str().expect("a type").to_owned()
+    }
+
+    /// The cookies it sets.
+    pub(crate) fn set_cookies(&self) -> Vec<SetCookie> {
+        SetCookie::all(&self.headers)
+    }
+
+    /// One cookie it sets.
+    pub(crate) fn sets(&self, name: &str) -> Option<SetCookie> {
+        self.set_cookies().into_iter().find(|cookie| cookie.name == name)
+    }
+
+    /// Fails unless the status is `wanted`.
+    #[track_caller]
+    pub(crate) fn must_be(self, wanted: u16) -> Self {
+        assert_eq!(self.status.as_u16(), wanted, "{}: {:?}\n{}", self.url, self.headers, self.text());
+        self
+    }
+}

@@ -1,0 +1,210 @@
+//! An edge of the test's own: the built program, a folder, a certificate, ports that the system chose.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use url::Url;
+
+use super::ca::Ca;
+use super::client::Visitor;
+use super::process::{Finished, Process, finish};
+
+/// Names under it lead to loopback everywhere, in the agent too.
+const BASE: &str = "patapim.localhost";
+
+/// What is special about a test's edge.
+pub(crate) struct Setup {
+    base: &'static str,
+    extra: String,
+    upstreams: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { base: BASE, extra: String::new(), upstreams: String::new() }
+    }
+}
+
+impl Setup {
+    /// More of the configuration file, such as a `[session]` table.
+    pub(crate) fn with(mut self, toml: &str) -> Self {
+        self.extra += toml;
+        self.extra += "\n";
+        self
+    }
+
+    /// A tunnel of `user` that is served from `to`, with no agent.
+    pub(crate) fn upstream(mut self, tunnel: &str, user: &str, to: &str) -> Self {
+        self.upstreams += &format!("[[upstream]]\ntunnel = \"{tunnel}\"\nuser = \"{user}\"\nto = \"{to}\"\n");
+        self
+    }
+
+    /// Another base domain than the usual one.
+    pub(crate) fn base(mut self, base: &'static str) -> Self {
+        self.base = base;
+        self
+    }
+
+    /// Starts it and waits until it accepts.
+    pub(crate) async fn start(self) -> Edge {
+        let home = TempDir::with_prefix("patapim-edge-").expect("a temporary folder");
+        let ca = Ca::for_edge(self.base, home.path());
+        let config = home.path().join("edge.toml");
+        std::fs::write(&config, self.file(&ca, &home.path().join("data"), [0, 0])).expect("our own folder");
+        let (process, ready) = launch(&config).await;
+        Edge { setup: self, ca, config, process, ready, home }
+    }
+
+    fn file(&self, ca: &Ca, data: &Path, [https, http]: [u16; 2]) -> String {
+        let Self { base, extra, upstreams } = self;
+        let (cert, key) = (ca.cert_file.display(), ca.key_file.display());
+        let data = data.display();
+        format!(
+            r#"base_domain = "{base}"
+public_port = 0
+data_dir = "{data}"
+
+[listen]
+https = ["127.0.0.1:{https}"]
+http = ["127.0.0.1:{http}"]
+admin = "127.0.0.1:0"
+
+[tls]
+cert = "{cert}"
+key = "{key}"
+
+{extra}
+{upstreams}"#
+        )
+    }
+}
+
+/// Where the edge listens, as it said itself.
+#[derive(serde::Deserialize)]
+pub(crate) struct Ready {
+    ready: bool,
+    https: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
+    admin: SocketAddr,
+}
+
+impl Ready {
+    /// Reads the line that `serve` prints once it accepts.
+    fn read(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok().filter(|told: &Self| told.ready)
+    }
+}
+
+/// A running edge.
+pub(crate) struct Edge {
+    setup: Setup,
+    pub(crate) ca: Ca,
+    config: PathBuf,
+    pub(crate) process: Process,
+    ready: Ready,
+    home: TempDir,
+}
+
+/// The program that cargo built for this test.
+pub(crate) fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_patapim-edge"))
+}
+
+async fn launch(config: &Path) -> (Process, Ready) {
+    let process = Process::start(program().arg("serve").arg("--config").arg(config));
+    let ready = process.line("the edge's ready line", Ready::read).await;
+    (process, ready)
+}
+
+impl Edge {
+    /// With nothing special about it.
+    pub(crate) async fn start() -> Self {
+        Setup::default().start().await
+    }
+
+    /// Ends it with `kill -9`.
+    pub(crate) async fn kill(&self) {
+        self.process.kill().await;
+    }
+
+    /// Starts it again where it was: same data, same ports, so that links and origins stay good.
+    pub(crate) async fn start_again(&mut self) {
+        let ports = [self.ready.https[0].port(), self.ready.http[0].port()];
+        let text = self.setup.file(&self.ca, &self.home.path().join("data"), ports);
+        std::fs::write(&self.config, text).expect("our own folder");
+        (self.process, self.ready) = launch(&self.config).await;
+    }
+
+    /// The test's own folder; the edge's data is in `data` there.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The configuration file it was started with.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The port that browsers see.
+    pub(crate) fn port(&self) -> u16 {
+        self.ready.https[0].port()
+    }
+
+    /// The domain that everything is under.
+    pub(crate) fn base(&self) -> &str {
+        self.setup.base
+    }
+
+    /// A page of the deployer.
+    pub(crate) fn deployer(&self, path: &str) -> Url {
+        self.url(&format!("deployer.{}", self.base()), path)
+    }
+
+    /// A page of a tunnel.
+    pub(crate) fn tunnel(&self, tunnel: &str, path: &str) -> Url {
+        self.url(&format!("{tunnel}.tunnel.{}", self.base()), path)
+    }
+
+    fn url(&self, host: &str, path: &str) -> Url {
+        let text = format!("https://{host}:{}{path}", self.port());
+        Url::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    /// The same page over plain http.
+    pub(crate) fn plain(&self, url: &Url) -> Url {
+        let mut url = url.clone();
+        url.set_scheme("http").expect("another web scheme");
+        url.set_port(Some(self.ready.http[0].port())).expect("a port");
+        url
+    }
+
+    /// A path on the operator's listener.
+    pub(crate) fn operator(&self, path: &str) -> Url {
+        Url::parse(&format!("http://{}{path}", self.ready.admin)).expect("an address")
+    }
+
+    /// A browser without a window and without a cookie.
+    pub(crate) fn visitor(&self) -> Visitor {
+        Visitor::trusting(&self.ca)
+    }
+
+    /// Runs an admin command, such as `["user", "list"]`, as `--json`.
+    pub(crate) async fn admin(&self, words: &[&str]) -> Value {
+        self.try_admin(words).await.json()
+    }
+
+    /// Runs an admin command that may fail.
+    pub(crate) async fn try_admin(&self, words: &[&str]) -> Finished {
+        finish(program().args(words).arg("--config").arg(&self.config).arg("--json")).await
+    }
+
+    /// Invites somebody, and returns the link to enrol with.
+    pub(crate) async fn invite(&self, user: &str) -> Url {
+        let told = self.admin(&["user", "add", user]).await;
+        let link = told["enrol_url"].as_str().unwrap_or_else(|| panic!("no enrol_url: {told}"));
+        Url::parse(link).expect("a link")
+    }
+}

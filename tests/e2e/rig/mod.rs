@@ -1,0 +1,17 @@
+//! What the tests play with: edges, desktops, apps, people, and the tools of those who attack them.
+//!
+//! Everything here enters by sockets, on ports that the system chose, and knows the product by its contract alone.
+
+pub(crate) mod agent;
+pub(crate) mod app;
+pub(crate) mod authenticator;
+pub(crate) mod browser;
+pub(crate) mod ca;
+pub(crate) mod client;
+pub(crate) mod cookies;
+pub(crate) mod devtools;
+pub(crate) mod edge;
+pub(crate) mod journey;
+pub(crate) mod pattern;
+pub(crate) mod process;
+pub(crate) mod websocket;

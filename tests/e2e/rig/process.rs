@@ -1,0 +1,167 @@
+//! A program under test: what it prints, how it ends. It dies with the test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// Nothing here takes this long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for `future`, and says what was awaited when it does not come.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let Ok(value) = tokio::time::timeout(PATIENCE, future).await else {
+        panic!("waited {PATIENCE:?} for {what}");
+    };
+    value
+}
+
+/// Lines on standard output and on standard error, in the order of each.
+#[derive(Default)]
+struct Printed {
+    out: Vec<String>,
+    err: Vec<String>,
+}
+
+/// A running program.
+pub(crate) struct Process {
+    pid: u32,
+    printed: watch::Receiver<Printed>,
+    ended: watch::Receiver<Option<ExitStatus>>,
+}
+
+impl Process {
+    /// Starts `command` with nothing on its standard input.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = started.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (printing, printed) = watch::channel(Printed::default());
+        let (ending, ended) = watch::channel(None);
+        let out = child.stdout.take().expect("piped");
+        let err = child.stderr.take().expect("piped");
+        let also = printing.clone();
+        let readers = [
+            std::thread::spawn(move || {
+                each_line(out, |line| printing.send_modify(|seen| seen.out.push(line)))
+            }),
+            std::thread::spawn(move || each_line(err, |line| also.send_modify(|seen| seen.err.push(line)))),
+        ];
+        let pid = child.id();
+        std::thread::spawn(move || {
+            let status = child.wait().expect("our own child");
+            for reader in readers {
+                let _ = reader.join();
+            }
+            ending.send_replace(Some(status));
+        });
+        Self { pid, printed, ended }
+    }
+
+    /// The first line of standard output that `wanted` accepts, printed already or still to come.
+    pub(crate) async fn line<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        let find = |seen: &Printed| seen.out.iter().find_map(|line| wanted(line));
+        self.seen(what, find).await
+    }
+
+    /// As [`Self::line`], on standard error.
+    pub(crate) async fn complaint<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        let find = |seen: &Printed| seen.err.iter().find_map(|line| wanted(line));
+        self.seen(what, find).await
+    }
+
+    async fn seen<T>(&self, what: &str, find: impl Fn(&Printed) -> Option<T>) -> T {
+        let mut printed = self.printed.clone();
+        let found = async {
+            loop {
+                if let Some(found) = find(&printed.borrow_and_update()) {
+                    return Some(found);
+                }
+                if printed.changed().await.is_err() {
+                    return find(&printed.borrow());
+                }
+            }
+        };
+        match tokio::time::timeout(PATIENCE, found).await {
+            Ok(Some(found)) => found,
+            Ok(None) => panic!("ended without {what}:\n{}", self.all_printed()),
+            Err(_) => panic!("{PATIENCE:?} without {what}:\n{}", self.all_printed()),
+        }
+    }
+
+    /// Everything it printed so far, on both outputs.
+    pub(crate) fn all_printed(&self) -> String {
+        let printed = self.printed.borrow();
+        [printed.out.join("\n"), printed.err.join("\n")].join("\n")
+    }
+
+    /// What it printed on standard output so far.
+    pub(crate) fn output(&self) -> String {
+        self.printed.borrow().out.join("\n")
+    }
+
+    /// `kill -9`: no chance to tidy up.
+    pub(crate) async fn kill(&self) {
+        self.signal("KILL");
+        self.end().await;
+    }
+
+    /// Sends a signal by its name, as `kill` spells it.
+    pub(crate) fn signal(&self, name: &str) {
+        if self.ended.borrow().is_none() {
+            let _ = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.pid)).status();
+        }
+    }
+
+    /// Waits until it has ended and everything it printed was read.
+    pub(crate) async fn end(&self) -> ExitStatus {
+        let mut ended = self.ended.clone();
+        let status = within("the program's end", ended.wait_for(Option::is_some)).await;
+        status.expect("told before the sender goes").expect("awaited")
+    }
+
+    /// Resident memory now, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("a live process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal("KILL");
+    }
+}
+
+fn each_line(from: impl Read, mut take: impl FnMut(String)) {
+    for line in BufReader::new(from).lines() {
+        match line {
+            Ok(line) => take(line),
+            Err(_) => return,
+        }
+    }
+}
+
+/// What a finished command left behind.
+pub(crate) struct Finished {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Finished {
+    /// Standard output as the one JSON document it has to be.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+    }
+}
+
+/// Runs `command` to its end.
+pub(crate) async fn finish(command: &mut Command) -> Finished {
+    let process = Process::start(command);
+    let code = process.end().await.code().unwrap_or(-1);
+    let printed = process.printed.borrow();
+    Finished { code, out: printed.out.join("\n"), err: printed.err.join("\n") }
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use h2::client::{Connection, SendRequest};
 use http::{Request, StatusCode, header};
 use serde::Serialize;
@@ -39,9 +40,10 @@ pub struct AgentHost {
     pub clock: Arc<dyn Clock>,
     /// What a tunnel may cost.
     pub settings: TunnelSettings,
-    /// Whether the agent's key is still good for its tunnel. Asked once more after the agent can be found, so that an
-    /// unlinking that came between the handshake and the claim is not missed.
-    pub still_linked: Box<dyn Fn(&AgentIdentity) -> bool + Send + Sync>,
+    /// Whether the agent's key is still good for its tunnel; true when in doubt, because an agent that hears "unlinked"
+    /// does not come back. Asked once more after the agent can be found, so that an unlinking that came between the
+    /// handshake and the claim is not missed.
+    pub still_linked: Box<dyn Fn(AgentIdentity) -> BoxFuture<'static, bool> + Send + Sync>,
 }
 
 /// Why an agent's connection ended.
@@ -116,16 +118,20 @@ where
         AgentLink::new(identity, one_line(&hello.name), host.clock.now(), requests, host.settings.streams);
     let link = Arc::new(link);
     let claim = host.registry.claim(Arc::clone(&link));
-    if !(host.still_linked)(link.identity()) {
-        link.steer(Course::Unlinked);
-    }
     if hello.again {
         metrics().tunnel_reconnect();
     }
     let (tunnel, desktop) = (&link.identity().tunnel, link.desktop());
     tracing::info!(%tunnel, desktop, software = one_line(&hello.software), "agent connected");
 
+    let unlinked_meanwhile = async {
+        if !(host.still_linked)(link.identity().clone()).await {
+            link.steer(Course::Unlinked);
+        }
+        std::future::pending::<Ending>().await
+    };
     let ending = tokio::select! {
+        ending = unlinked_meanwhile => ending,
         ending = driver.ended() => ending,
         ending = listen(&mut events, &claim) => ending.into(),
         ending = obey(&link) => ending,

@@ -33,6 +33,12 @@ impl Entropy for SystemEntropy {
     }
 }
 
+/// The system's random numbers in the form that `ring`'s signatures want them.
+#[expect(clippy::disallowed_methods, reason = "the same door, for ring's own use")]
+pub fn ring_random() -> ring::rand::SystemRandom {
+    ring::rand::SystemRandom::new()
+}
+
 /// `N` random bytes.
 pub fn random<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
     let mut bytes = [0; N];

@@ -7,8 +7,10 @@
 //!
 //! No HTTP type comes in here, and no clock: `now` is an argument.
 
+pub mod assertion;
 pub mod cookies;
 pub mod gate;
+mod keyfile;
 pub mod keys;
 mod redeem;
 pub mod revocation;

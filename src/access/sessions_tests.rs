@@ -316,3 +316,36 @@ async fn a_foreign_page_cannot_use_the_session_and_a_script_cannot_spend_a_token
     assert!(matches!(ask(Asking::Script, Provenance::Own, &tokens), Verdict::Refuse(_)));
     assert!(matches!(ask(Asking::Navigation, Provenance::Foreign, &tokens), Verdict::Redeem(_, Some(_))));
 }
+
+#[tokio::test]
+async fn an_assertion_names_the_visitor_and_verifies_with_the_published_key() {
+    use crate::access::assertion::Assertor;
+    use crate::names::{BaseDomain, PublicHosts, Scheme};
+    use crate::secret::from_base64url;
+    use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+
+    let house = House::new().await;
+    let base = BaseDomain::parse("patapim.test").expect("a domain");
+    let hosts = PublicHosts::new(Scheme::Https, base, "deployer", 443).expect("hosts");
+    let assertor =
+        Assertor::open(house.folder.path(), hosts, &*house.clock, &*house.entropy).expect("an assertor");
+    let bind = house.bind();
+    let live = house.redeem(&house.issue(&house.ada, &bind).await, &bind).await.expect("redeemed");
+    let permit = house.knock(&live.cookie).expect("admitted");
+    let text = assertor.assertion_for(&permit, house.clock.now()).expect("signed");
+    let again = assertor.assertion_for(&permit, house.clock.now()).expect("signed");
+    assert_eq!(again.as_str(), text.as_str(), "one serves a while");
+
+    let (signed, signature) = text.as_str().rsplit_once('.').expect("a JWS");
+    let key = &assertor.jwks()["keys"][0];
+    let part = |name: &str| from_base64url(key[name].as_str().expect("text")).expect("base64url");
+    let point = [vec![4], part("x"), part("y")].concat();
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+        .verify(signed.as_bytes(), &from_base64url(signature).expect("base64url"))
+        .expect("the published key verifies it");
+    let claims = from_base64url(signed.split_once('.').expect("two parts").1).expect("base64url");
+    let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
+    assert_eq!(claims["aud"], "https://ada-abc234.tunnel.patapim.test");
+    assert_eq!(claims["name"], "ada");
+    assert_eq!(claims["exp"].as_u64().expect("a number") - claims["iat"].as_u64().expect("a number"), 300);
+}

@@ -7,10 +7,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::assertion::Assertion;
 use super::cookies::SessionCookie;
 use super::revocation::{Lineage, Revocation, RevokedSet, SEGMENT, Target};
 use crate::clock::Timestamp;
@@ -84,6 +86,8 @@ pub struct Session {
     expires_at: AtomicU64,
     last_seen: AtomicU64,
     cut: CancellationToken,
+    /// Who is visiting, signed for the app; kept here while it is fresh.
+    assertion: ArcSwapOption<Assertion>,
 }
 
 impl Session {
@@ -94,6 +98,7 @@ impl Session {
             expires_at: AtomicU64::new(record.expires_at.millis()),
             last_seen: AtomicU64::new(record.created_at.millis()),
             cut: CancellationToken::new(),
+            assertion: ArcSwapOption::empty(),
             record,
         })
     }
@@ -176,6 +181,10 @@ impl Session {
     /// Whether it is good at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         !self.cut.is_cancelled() && now < self.expires_at()
+    }
+
+    pub(super) fn assertion(&self) -> &ArcSwapOption<Assertion> {
+        &self.assertion
     }
 
     pub(super) fn matches(&self, cookie: &SessionCookie) -> bool {

@@ -26,12 +26,14 @@ use crate::secret::Entropy;
 use crate::store::{Commit, Entry, Key, Revision, Store, StoreError};
 
 mod agents;
+mod directory;
 mod invitations;
 mod passkeys;
 mod tunnels;
 mod users;
 
 pub use agents::{Agent, LinkGrant, LinkTarget};
+pub use directory::Directory;
 pub use invitations::Invitation;
 pub use passkeys::Passkey;
 pub use tunnels::{Tunnel, TunnelKind};

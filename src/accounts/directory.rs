@@ -1,0 +1,32 @@
+//! The tunnels in memory, for the path of a request: whose a label is, and which origins its owner lets in.
+
+use std::sync::Arc;
+
+use super::Tunnel;
+use crate::names::TunnelId;
+use crate::store::mirror::{Follower, Mirror};
+use crate::store::{Store, StoreError};
+
+/// All tunnels, kept current from the store's change feed.
+#[derive(Clone)]
+pub struct Directory(Arc<Mirror<Tunnel>>);
+
+struct Decode;
+
+impl Follower<Tunnel> for Decode {
+    fn put(&self, _: &str, value: &[u8], _: Option<&Arc<Tunnel>>) -> Option<Arc<Tunnel>> {
+        serde_json::from_slice(value).ok().map(Arc::new)
+    }
+}
+
+impl Directory {
+    /// Loads them and follows.
+    pub async fn start(store: Arc<dyn Store>) -> Result<Self, StoreError> {
+        Mirror::start(store, "tunnels/", Decode).await.map(Self)
+    }
+
+    /// A tunnel by its label. In memory: no I/O.
+    pub fn get(&self, id: &TunnelId) -> Option<Arc<Tunnel>> {
+        self.0.get(id.as_str())
+    }
+}

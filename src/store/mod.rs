@@ -149,9 +149,9 @@ pub enum Change {
     Put(Entry),
     /// The key has no value any more: deleted, or expired.
     Gone(Key, Revision),
-    /// Every change up to this revision has been told, those of its own included. Follows each burst of changes, under
-    /// whichever prefix they were: with it a follower knows that it has seen the whole of a commit, and that a commit
-    /// had nothing for it.
+    /// Every change up to this revision has been told, those of its own included. Follows the changes, never in the
+    /// middle of a commit's, and whichever prefix they were under: with it a follower knows that it has seen the whole
+    /// of a commit, and that a commit had nothing for it.
     Reached(Revision),
 }
 

@@ -11,8 +11,9 @@ use crate::store::{Change, Revision, StoreError};
 
 /// How many changes are kept, and how many bytes of keys and values.
 const KEPT_CHANGES: usize = 65_536;
-const KEPT_BYTES: usize = 32 * 1024 * 1024;
-/// How many changes a watcher looks at before it lets go of the lock, which the writer needs too.
+pub(super) const KEPT_BYTES: usize = 32 * 1024 * 1024;
+/// How many changes a watcher looks at, up to the end of their commit, before it lets go of the lock, which the writer
+/// needs too.
 const STRIDE: usize = 1024;
 
 pub(super) struct Feed {
@@ -131,11 +132,19 @@ impl Watcher {
         let place = self.next.checked_sub(recent.first).ok_or(StoreError::Compacted)?;
         let start =
             usize::try_from(place).map_or(recent.changes.len(), |place| place.min(recent.changes.len()));
-        let end = recent.changes.len().min(start + STRIDE);
+        let mut end = recent.changes.len().min(start + STRIDE);
+        // Whole commits only.
+        while end > start
+            && recent
+                .changes
+                .get(end)
+                .is_some_and(|next| next.revision() == recent.changes[end - 1].revision())
+        {
+            end += 1;
+        }
         let ours = |change: &&Change| change.key().is_some_and(|key| key.starts_with(&*self.prefix));
         self.waiting.extend(recent.changes.range(start..end).filter(ours).cloned());
         self.next = recent.first + end as u64;
-        // A commit that the stride has cut in two is not reached yet.
         let unseen = recent.changes.get(end);
         let reached = unseen.map_or(recent.latest, |change| Revision(change.revision().0.saturating_sub(1)));
         if reached > self.reached {

@@ -1,7 +1,7 @@
 //! Opening the file: ours, of a version we know, whole, and not in anybody else's hands.
 
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io;
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::store::Revision;
 
 /// "ptpm", in the file's header: by it `file(1)` and we know it.
-const APPLICATION_ID: i64 = 0x7074_706d;
+const APPLICATION_ID: i32 = 0x7074_706d;
 /// The layout below. A program refuses what is newer than it.
 const VERSION: i64 = 1;
 const SCHEMA: &str = "
@@ -89,7 +89,14 @@ pub enum OpenError {
 }
 
 /// Held as long as the file is served. An advisory lock: it ends with the process, however that ends.
-pub(super) struct Lock(#[expect(dead_code, reason = "held, not used")] File);
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing would not do: a child that this process is just starting has a copy of the descriptor until it `exec`s.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 pub(super) struct Opened {
     pub(super) writer: Connection,
@@ -102,10 +109,12 @@ pub(super) struct Opened {
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     let failed = |source: io::Error| OpenError::Io { path: path.to_owned(), source: source.into() };
     let lock = lock(path)?;
-    // SQLite would make it readable by the group; it gives its -wal and -shm files the mode of the file itself.
-    private().open(path).map_err(failed)?;
+    let mut file = private().open(path).map_err(failed)?;
+    recognise(&mut file).map_err(failed)?.map_err(|fault| fault.at(path))?;
+    // Before SQLite makes its -wal and -shm files, to which it gives the mode of the file itself.
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+    drop(file);
     let (writer, revision, moment) = check(path).map_err(|fault| fault.at(path))?;
-    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
     let readers = (0..READERS)
         .map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
         .collect::<rusqlite::Result<_>>()
@@ -139,16 +148,34 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Reads before it writes: what is not ours is not touched.
+/// Looks at the header alone, so that what is not ours is not touched, nor gets files put beside it. Without this SQLite
+/// would take a file that is shorter than a header for an empty one.
+fn recognise(file: &mut File) -> io::Result<Result<(), Fault>> {
+    let mut header = Vec::new();
+    file.take(100).read_to_end(&mut header)?;
+    Ok(match &header[..] {
+        [] => Ok(()),
+        header if !header.starts_with(b"SQLite format 3\0") => {
+            Err(Fault::Foreign("no SQLite database".to_owned()))
+        }
+        header if header.get(68..72) == Some(&APPLICATION_ID.to_be_bytes()) => Ok(()),
+        _ => Err(Fault::Foreign("another program's SQLite database".to_owned())),
+    })
+}
+
 fn check(path: &Path) -> Result<(Connection, Revision, Timestamp), Fault> {
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let (application, version) = (pragma("application_id")?, pragma("user_version")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let empty = (application, version, tables) == (0, 0, 0);
-    if !empty && application != APPLICATION_ID {
-        return Err(Fault::Foreign("another program's SQLite database".to_owned()));
+    if tables == 0 {
+        // All of it or nothing, so that a crash leaves an empty file, which is as good as none. Not in WAL mode yet, so
+        // that it is in the file itself.
+        let making = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        making.pragma_update(None, "application_id", APPLICATION_ID)?;
+        making.pragma_update(None, "user_version", VERSION)?;
+        making.execute_batch(SCHEMA)?;
+        making.commit()?;
     }
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version > VERSION {
         return Err(Fault::Newer(version));
     }
@@ -156,19 +183,12 @@ fn check(path: &Path) -> Result<(Connection, Revision, Timestamp), Fault> {
     if finding != "ok" {
         return Err(Fault::Corrupt(finding));
     }
+    connection.prepare("SELECT key, value, revision, expires_at FROM entries")?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
-        return Err(Fault::Io("this file system has no shared memory, which SQLite's WAL mode needs".into()));
+        return Err(Fault::Io("its file system has no shared memory, which SQLite's WAL mode needs".into()));
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
-    if empty {
-        // All of it or nothing, so that a crash leaves an empty file, which is as good as none.
-        let making = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        making.pragma_update(None, "application_id", APPLICATION_ID)?;
-        making.pragma_update(None, "user_version", VERSION)?;
-        making.execute_batch(SCHEMA)?;
-        making.commit()?;
-    }
     let (revision, moment) = connection
         .query_row("SELECT revision, moment FROM progress", [], |row| {
             Ok((number(row.get(0)?), number(row.get(1)?)))
@@ -202,10 +222,10 @@ enum Fault {
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => Self::Foreign("no SQLite database at all".to_owned()),
-            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt(error.to_string()),
-            // A query of ours that the schema does not know.
-            Some(ErrorCode::Unknown) => Self::Corrupt(error.to_string()),
+            // Not a database, though its header is ours; a query of ours that its tables do not know.
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
+                Self::Corrupt(error.to_string())
+            }
             _ => Self::Io(error.into()),
         }
     }

@@ -1,1 +1,0 @@
-//! The one suite that every engine passes.

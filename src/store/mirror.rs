@@ -193,34 +193,111 @@ impl<V: Send + Sync + 'static, F: Follower<V>> Keeper<V, F> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use futures_util::stream::{self, BoxStream};
+
     use super::*;
-    use crate::clock::{ManualClock, Timestamp};
-    use crate::store::sqlite::SqliteFile;
     use crate::store::{Commit, Key, Tx};
 
-    struct Texts;
-    impl Follower<String> for Texts {
-        fn put(&self, _: &str, value: &[u8], _: Option<&Arc<String>>) -> Option<Arc<String>> {
-            String::from_utf8(value.to_vec()).ok().map(Arc::new)
+    /// A store of which only the answers matter: given one by one, "cannot be read" when there are none.
+    #[derive(Default)]
+    struct Scripted {
+        snapshots: Mutex<Vec<Snapshot>>,
+        feeds: Mutex<Vec<Vec<Result<Change, StoreError>>>>,
+    }
+
+    fn unreadable() -> StoreError {
+        StoreError::Read("unplugged".to_owned())
+    }
+
+    #[async_trait]
+    impl Store for Scripted {
+        async fn get(&self, _: &Key) -> Result<Option<Entry>, StoreError> {
+            Err(unreadable())
+        }
+        async fn range(&self, _: &str) -> Result<Snapshot, StoreError> {
+            self.snapshots.lock().unwrap().pop().ok_or_else(unreadable)
+        }
+        async fn commit(&self, _: Tx) -> Result<Commit, StoreError> {
+            Err(unreadable())
+        }
+        async fn watch(
+            &self,
+            _: &str,
+            _: Revision,
+        ) -> Result<BoxStream<'static, Result<Change, StoreError>>, StoreError> {
+            let feed = self.feeds.lock().unwrap().pop().ok_or_else(unreadable)?;
+            Ok(stream::iter(feed).chain(stream::pending()).boxed())
+        }
+        async fn ready(&self) -> Result<(), StoreError> {
+            Err(unreadable())
         }
     }
 
+    fn entry(id: &str, value: &'static str, revision: u64) -> Entry {
+        let key = Key::new(format!("names/{id}"));
+        Entry { key, value: value.into(), revision: Revision(revision), expires_at: None }
+    }
+
+    fn snapshot(revision: u64, entries: Vec<Entry>) -> Snapshot {
+        Snapshot { revision: Revision(revision), entries }
+    }
+
+    /// Keeps text, notes what it was called with, and dies of "!".
+    #[derive(Clone, Default)]
+    struct Texts(Arc<Mutex<Vec<String>>>);
+
+    impl Follower<String> for Texts {
+        fn put(&self, id: &str, value: &[u8], _: Option<&Arc<String>>) -> Option<Arc<String>> {
+            assert_ne!(value, b"!");
+            let text = String::from_utf8(value.to_vec()).ok()?;
+            self.0.lock().unwrap().push(format!("+{id}={text}"));
+            Some(Arc::new(text))
+        }
+        fn gone(&self, id: &str, _: &Arc<String>) {
+            self.0.lock().unwrap().push(format!("-{id}"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_store_is_found_again_and_nothing_is_told_twice() {
+        let store = Arc::new(Scripted::default());
+        store.snapshots.lock().unwrap().push(snapshot(2, vec![entry("a", "1", 1), entry("b", "1", 2)]));
+        let broken =
+            vec![Ok(Change::Put(entry("a", "2", 3))), Ok(Change::Reached(Revision(3))), Err(unreadable())];
+        store.feeds.lock().unwrap().push(broken);
+        let texts = Texts::default();
+        let mirror =
+            Mirror::start(Arc::clone(&store) as Arc<dyn Store>, "names/", texts.clone()).await.unwrap();
+        mirror.reached(Revision(3)).await.unwrap();
+        tokio::time::sleep(LAST_RETRY * 3).await;
+        assert!(!mirror.healthy(), "what it holds is of before");
+        assert_eq!(mirror.get("a").unwrap().as_str(), "2");
+
+        store.feeds.lock().unwrap().push(Vec::new());
+        store.snapshots.lock().unwrap().push(snapshot(9, vec![entry("a", "2", 3), entry("c", "1", 8)]));
+        mirror.reached(Revision(9)).await.unwrap();
+        tokio::task::yield_now().await;
+        assert!(mirror.healthy());
+        assert_eq!(*texts.0.lock().unwrap(), ["+a=1", "+b=1", "+a=2", "-b", "+c=1"]);
+    }
+
     #[tokio::test]
-    async fn a_commit_is_seen_once_its_revision_is_reached() {
-        let folder = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = SqliteFile::open(&folder.path().join("store.sqlite"))
+    async fn a_follower_that_dies_is_noticed() {
+        let store = Arc::new(Scripted::default());
+        store.snapshots.lock().unwrap().push(Snapshot::default());
+        store
+            .feeds
+            .lock()
             .unwrap()
-            .start(ManualClock::at(Timestamp::from_secs(1)));
-        let mirror = Mirror::start(Arc::clone(&store), "names/", Texts).await.unwrap();
-        let Ok(Commit::Applied(at)) = store.commit(Tx::new().put(Key::new("names/a"), "Ann")).await else {
-            panic!()
-        };
-        mirror.reached(at).await.unwrap();
-        assert_eq!(mirror.get("a").as_deref().map(String::as_str), Some("Ann"));
-        let Ok(Commit::Applied(at)) = store.commit(Tx::new().put(Key::new("other/a"), "Ann")).await else {
-            panic!()
-        };
-        mirror.reached(at).await.unwrap();
-        assert_eq!(mirror.len(), 1);
+            .push(vec![Ok(Change::Put(entry("a", "!", 1))), Ok(Change::Reached(Revision(1)))]);
+        let mirror = Mirror::start(store, "names/", Texts::default()).await.unwrap();
+        assert!(mirror.reached(Revision(1)).await.is_err(), "it does not hang");
+        while !mirror.keeper.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!mirror.healthy());
     }
 }

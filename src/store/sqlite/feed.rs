@@ -154,3 +154,49 @@ impl Watcher {
         Ok(unseen.is_some() || !self.waiting.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Key;
+
+    fn gone(revision: u64) -> Change {
+        Change::Gone(Key::new(format!("k/{revision}")), Revision(revision))
+    }
+
+    #[tokio::test]
+    async fn it_keeps_so_many_changes_and_knows_which_it_has_not() {
+        let feed = Arc::new(Feed::from(Revision(10)));
+        assert!(matches!(feed.watch("", Revision(9)), Err(StoreError::Compacted)));
+        let mut deaf = feed.watch("", Revision(10)).unwrap();
+        let last = 10 + KEPT_CHANGES as u64 + 5;
+        for revision in 11..=last {
+            feed.publish(vec![gone(revision)], Revision(revision));
+        }
+        assert!(matches!(deaf.next().await, Some(Err(StoreError::Compacted))));
+        assert!(matches!(feed.watch("", Revision(14)), Err(StoreError::Compacted)));
+        let mut whole = feed.watch("", Revision(15)).unwrap();
+        assert_eq!(whole.next().await.unwrap().unwrap(), gone(16));
+        let mut end = feed.watch("k/", Revision(last - 1)).unwrap();
+        assert_eq!(end.next().await.unwrap().unwrap(), gone(last));
+        assert_eq!(end.next().await.unwrap().unwrap(), Change::Reached(Revision(last)));
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_is_half_forgotten_cannot_be_begun_with() {
+        let feed = Arc::new(Feed::from(Revision(0)));
+        feed.publish((0..KEPT_CHANGES + 1).map(|_| gone(1)).collect(), Revision(1));
+        assert!(matches!(feed.watch("", Revision(0)), Err(StoreError::Compacted)));
+        assert!(feed.watch("", Revision(1)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_long_stretch_elsewhere_is_told_but_its_end() {
+        let feed = Arc::new(Feed::from(Revision(0)));
+        let mut elsewhere = feed.watch("other/", Revision(0)).unwrap();
+        feed.publish((0..3 * STRIDE).map(|_| gone(1)).collect(), Revision(1));
+        feed.publish((0..3 * STRIDE).map(|_| gone(2)).collect(), Revision(2));
+        assert_eq!(elsewhere.next().await.unwrap().unwrap(), Change::Reached(Revision(1)));
+        assert_eq!(elsewhere.next().await.unwrap().unwrap(), Change::Reached(Revision(2)));
+    }
+}

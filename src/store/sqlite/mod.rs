@@ -11,6 +11,7 @@
 //! A file is [opened](SqliteFile::open) first, and [started](SqliteFile::start) once there is a clock: the clock begins
 //! no earlier than the [latest moment](SqliteFile::latest_moment) the file has seen.
 
+mod backup;
 mod feed;
 mod file;
 mod readers;
@@ -21,6 +22,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -68,6 +70,15 @@ pub struct SqliteStore {
     _lock: file::Lock,
 }
 
+impl SqliteStore {
+    /// Copies the store as it is at one moment into a new file at `path`, while it goes on being read and written. The
+    /// copy is a store's file like any other.
+    pub async fn backup_to(&self, path: &Path) -> Result<(), StoreError> {
+        let path = path.to_owned();
+        self.readers.run(move |reader| backup::copy(&reader.connection, &path)).await
+    }
+}
+
 #[async_trait]
 impl Store for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
@@ -97,4 +108,10 @@ impl Store for SqliteStore {
     async fn ready(&self) -> Result<(), StoreError> {
         self.writer.probe().await
     }
+}
+
+/// A thread of the store's.
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    #[expect(clippy::expect_used, reason = "a program that gets no thread while it starts cannot serve")]
+    thread::Builder::new().name(name.to_owned()).spawn(run).expect("the system gives a thread")
 }

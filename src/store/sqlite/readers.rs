@@ -1,5 +1,6 @@
 //! Reading: a few threads, each with a read-only connection. WAL lets them read while the writer writes.
 
+use std::fmt::Display;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -29,7 +30,7 @@ impl Readers {
             .map(|connection| {
                 let mut reader = Reader { connection, clock: Arc::clone(&clock) };
                 let queue = Arc::clone(&queue);
-                super::writer::thread("store-reader", move || {
+                super::thread("store-reader", move || {
                     while let Some(job) = next(&queue) {
                         job(&mut reader);
                     }
@@ -39,9 +40,9 @@ impl Readers {
         Self { jobs: Some(jobs), threads }
     }
 
-    pub(super) async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static, E: Display + Send + 'static>(
         &self,
-        read: impl FnOnce(&mut Reader) -> rusqlite::Result<T> + Send + 'static,
+        read: impl FnOnce(&mut Reader) -> Result<T, E> + Send + 'static,
     ) -> Result<T, StoreError> {
         let closed = || StoreError::Read("its readers have ended".to_owned());
         let (answer, answered) = oneshot::channel();

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
@@ -66,7 +66,7 @@ impl Queue {
             feed,
             clock,
         };
-        let thread = Some(self::thread("store-writer", move || writer.run(&queue)));
+        let thread = Some(super::thread("store-writer", move || writer.run(&queue)));
         Self { jobs: Some(jobs), places: Arc::new(Semaphore::new(QUEUE)), distrust, thread }
     }
 
@@ -109,12 +109,6 @@ impl Drop for Queue {
             let _ = thread.join();
         }
     }
-}
-
-/// Starts a thread of the store's.
-pub(super) fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    #[expect(clippy::expect_used, reason = "a program that gets no thread while it starts cannot serve")]
-    thread::Builder::new().name(name.to_owned()).spawn(run).expect("the system gives a thread")
 }
 
 struct Writer {
@@ -176,13 +170,14 @@ impl Writer {
         };
         if durable {
             self.moment = now;
-            if std::mem::take(&mut self.failing) {
-                tracing::info!("the store takes writes again");
-            }
         }
         self.revision = revision;
         self.next_expiry = next_expiry;
         if !changes.is_empty() {
+            // Not for a mere probe: it needs no new page, and succeeds on a disk that is all but full.
+            if std::mem::take(&mut self.failing) {
+                tracing::info!("the store takes writes again");
+            }
             self.feed.publish(changes, revision);
         }
         Ok(commits)

@@ -3,6 +3,7 @@
 mod crash;
 mod opening;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,4 +97,39 @@ async fn dropping_the_store_finishes_what_is_queued() {
     let file = SqliteFile::open(&path).unwrap();
     assert_eq!(file.latest_moment(), Timestamp::from_secs(6));
     assert_eq!(file.start(clock).range("k/").await.unwrap().entries.len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_made_under_load_is_a_store_of_one_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(Timestamp::from_secs(1));
+    let store = SqliteFile::open(&folder.path().join("store.sqlite")).unwrap().start(clock.clone());
+    let pair = |n: u32| Tx::new().put(Key::new(format!("a/{n}")), "").put(Key::new(format!("b/{n}")), "");
+    for n in 0..500 {
+        store.commit(pair(n)).await.unwrap();
+    }
+    let writer = Arc::clone(&store);
+    let writing = tokio::spawn(async move {
+        for n in 500..1_000 {
+            writer.commit(pair(n)).await.unwrap();
+        }
+    });
+    let mut least = 500;
+    for n in 0.. {
+        let last = writing.is_finished();
+        let path = folder.path().join(format!("backup-{n}"));
+        store.backup_to(&path).await.unwrap();
+        assert!(matches!(store.backup_to(&path).await, Err(StoreError::Read(_))), "it is there already");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let copy = SqliteFile::open(&path).unwrap().start(clock.clone());
+        let (a, b) = (copy.range("a/").await.unwrap(), copy.range("b/").await.unwrap());
+        assert_eq!(a.entries.len(), b.entries.len(), "half a transaction");
+        assert!(a.entries.len() >= least);
+        least = a.entries.len();
+        if last {
+            break;
+        }
+    }
+    assert_eq!(least, 1_000);
+    writing.await.unwrap();
 }

@@ -1,7 +1,8 @@
 //! The edge's own pages on a tunnel's host, where the app usually is.
 //!
-//! They stand alone: no script, no picture, one small stylesheet inside the page, admitted by its hash. The deployer's
-//! files are out of reach from here, and an app's files must never be trusted with our words.
+//! They stand alone: one small stylesheet inside the page, admitted by its hash, no picture, and no script but the one
+//! that waits for a desktop. The deployer's files are out of reach from here, and an app's files must never be trusted
+//! with our words.
 
 use std::sync::LazyLock;
 
@@ -17,6 +18,7 @@ use crate::secret::sha256;
 pub const SERVICE_WORKER_RESET: &str = include_str!("../../web/service_worker_reset.js");
 
 const STYLE: &str = include_str!("../../web/tunnel.css");
+const WAIT_FOR_DESKTOP: &str = include_str!("../../web/offline.js");
 
 /// The headers of every page here, next to its own `Content-Security-Policy`.
 pub const TUNNEL_PAGE_HEADERS: &[(&str, &str)] = &[
@@ -26,11 +28,18 @@ pub const TUNNEL_PAGE_HEADERS: &[(&str, &str)] = &[
     ("referrer-policy", "no-referrer"),
 ];
 
-static CSP: LazyLock<String> = LazyLock::new(|| format!("{}; frame-ancestors 'none'", *CSP_IN_FRAME));
-static CSP_IN_FRAME: LazyLock<String> = LazyLock::new(|| {
-    let hash = STANDARD.encode(sha256(STYLE));
-    format!("default-src 'none'; style-src 'sha256-{hash}'; form-action 'none'; base-uri 'none'")
+static POLICY: LazyLock<String> = LazyLock::new(|| format!("{}; frame-ancestors 'none'", *POLICY_IN_FRAME));
+static POLICY_IN_FRAME: LazyLock<String> = LazyLock::new(|| {
+    format!("default-src 'none'; style-src {}; form-action 'none'; base-uri 'none'", hash_source(STYLE))
 });
+static POLICY_OFFLINE: LazyLock<String> = LazyLock::new(|| {
+    format!("{}; script-src {}; connect-src 'self'", *POLICY, hash_source(WAIT_FOR_DESKTOP))
+});
+
+/// The one text that a policy admits inline (CSP 3 §2.3.1).
+fn hash_source(text: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(sha256(text)))
+}
 
 /// What the edge has to say to a person in the app's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +103,7 @@ struct Standalone<'a> {
     style: &'static str,
     words: Words,
     link: Option<Link<'a>>,
-    retry_seconds: Option<u8>,
+    script: Option<&'static str>,
 }
 
 /// What happened, and what to do; also fit for the `title` and `detail` of a problem document.
@@ -230,9 +239,12 @@ impl<'a> TunnelPage<'a> {
 
     /// The page, to be sent with its own policy and [`TUNNEL_PAGE_HEADERS`].
     pub fn render(&self) -> PageBody {
-        let retry_seconds = matches!(self, Self::Offline).then_some(5);
-        let page = Standalone { style: STYLE, words: self.words(), link: self.link(), retry_seconds };
-        let csp = if matches!(self, Self::OpenInTab { .. }) { &*CSP_IN_FRAME } else { &*CSP };
+        let (csp, script) = match self {
+            Self::OpenInTab { .. } => (&*POLICY_IN_FRAME, None),
+            Self::Offline => (&*POLICY_OFFLINE, Some(WAIT_FOR_DESKTOP)),
+            _ => (&*POLICY, None),
+        };
+        let page = Standalone { style: STYLE, words: self.words(), link: self.link(), script };
         PageBody { status: self.status(), html: written(&page), csp }
     }
 }
@@ -282,38 +294,37 @@ mod tests {
     fn an_address_is_only_ever_text() {
         for page in all() {
             let html = page.render().html;
-            assert!(
-                !html.contains("<script") && !html.contains("\"><s") && !html.contains("return_to=\""),
-                "{page:?}"
-            );
+            assert!(!html.contains("<script>alert") && !html.contains("return_to=\""), "{page:?}");
         }
+        let refused = TunnelPage::Refused { sign_in: HOSTILE }.render().html;
         assert!(
-            TunnelPage::Refused { sign_in: HOSTILE }
-                .render()
-                .html
-                .contains("return_to=&#34;&#62;&#60;script")
+            refused.contains("return_to=&#34;&#62;&#60;script&#62;alert(1)&#60;/script&#62;&#39;\">"),
+            "{refused}"
         );
     }
 
     #[test]
-    fn the_policy_admits_the_one_style_and_nothing_else() {
+    fn the_policy_admits_what_is_in_the_page_and_nothing_else() {
         for page in all() {
             let PageBody { html, csp, .. } = page.render();
-            let style = html
-                .split_once("<style>")
-                .and_then(|(_, rest)| rest.split_once("</style>"))
-                .expect("a style")
-                .0;
-            let hash = STANDARD.encode(sha256(style));
+            let style = between(&html, "<style>", "</style>").map(hash_source).expect("a style");
+            assert!(csp.starts_with(&format!("default-src 'none'; style-src {style}; ")), "{page:?}: {csp}");
+            let script = between(&html, "<script>", "</script>");
+            assert_eq!(csp.contains("script-src"), script.is_some(), "{page:?}");
             assert!(
-                csp.starts_with(&format!("default-src 'none'; style-src 'sha256-{hash}'; ")),
-                "{page:?}: {csp}"
+                script.is_none_or(|text| csp.contains(&format!("; script-src {}; ", hash_source(text)))),
+                "{csp}"
             );
-            assert_eq!(html.matches("<style").count(), 1, "{page:?}");
-            assert!(
-                !html.contains(" style=") && !html.contains(" src=") && !html.contains("<link"),
-                "{page:?}"
-            );
+            for (tag, most) in [
+                ("<style", 1),
+                ("<script", usize::from(script.is_some())),
+                ("<link", 0),
+                (" src=", 0),
+                (" style=", 0),
+                ("javascript:", 0),
+            ] {
+                assert!(html.matches(tag).count() <= most, "{page:?} has {tag}");
+            }
         }
     }
 
@@ -326,13 +337,15 @@ mod tests {
     }
 
     #[test]
-    fn only_the_offline_page_retries_by_itself() {
+    fn only_the_offline_page_tries_again_by_itself() {
         for page in all() {
-            assert_eq!(
-                page.render().html.contains("http-equiv=\"refresh\""),
-                page == TunnelPage::Offline,
-                "{page:?}"
-            );
+            let html = page.render().html;
+            let tries = (html.contains("<script>"), html.contains("<noscript><meta http-equiv=\"refresh\""));
+            assert_eq!(tries, (page == TunnelPage::Offline, page == TunnelPage::Offline), "{page:?}");
         }
+    }
+
+    fn between<'a>(html: &'a str, start: &str, end: &str) -> Option<&'a str> {
+        Some(html.split_once(start)?.1.split_once(end)?.0)
     }
 }

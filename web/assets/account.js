@@ -35,3 +35,5 @@ export function signedIn(yes) {
 }
 
 byId("sign-out").addEventListener("click", signOut);
+// Back by the browser's page cache, perhaps after somebody signed out: nothing is shown from memory.
+window.addEventListener("pageshow", (event) => event.persisted && location.reload());

@@ -12,6 +12,7 @@ let closeOpen = () => {};
  */
 function question(place, label, fields, yes, answer) {
   closeOpen();
+  hush();
   const before = document.activeElement;
   return new Promise((resolve) => {
     const close = (result) => {
@@ -23,7 +24,7 @@ function question(place, label, fields, yes, answer) {
       resolve(result);
     };
     const confirm = el("button", { class: `confirm ${yes.class}`, type: "submit" }, yes.text);
-    const form = el("form", { class: "ask", role: "group", "aria-label": label },
+    const form = el("form", { class: "ask", "aria-label": label },
       ...fields,
       el("div", { class: "actions" },
         confirm,

@@ -43,10 +43,12 @@ async function press(event) {
   }
 }
 
-/** Keeps a ceremony ready and the autofill armed. A choice that the server refuses is explained, then offered again. */
+/** Offers passkeys in the field's list, unless the browser's dialog is open. */
 async function offer() {
+  if (isBusy(button)) {
+    return;
+  }
   try {
-    await signIn.prepare();
     const chosen = await signIn.offer();
     if (chosen) {
       busy(button, "Signed in");
@@ -55,6 +57,19 @@ async function offer() {
   } catch (error) {
     fail(error);
   }
+}
+
+/**
+ * Resolves at the first sign of somebody there, or soon after. A page that is only passed through offers nothing, and
+ * a virtual authenticator, which chooses from a list by itself, leaves the button to those who came to test it.
+ */
+function somebody() {
+  return new Promise((done) => {
+    for (const sign of ["pointermove", "pointerdown", "touchstart", "keydown", "focusin"]) {
+      window.addEventListener(sign, done, { once: true, passive: true });
+    }
+    setTimeout(done, 3000);
+  });
 }
 
 async function begin() {
@@ -70,7 +85,13 @@ async function begin() {
     return;
   }
   byId("sign-in-form").addEventListener("submit", press);
-  show(await hasAutofill(), "autofill");
+  hasAutofill().then((has) => show(has, "autofill"));
+  try {
+    await signIn.prepare();
+  } catch (error) {
+    fail(error);
+  }
+  await somebody();
   offer();
 }
 

@@ -20,13 +20,13 @@ function fail(error) {
   }
 }
 
-function stop(what, next) {
-  button.disabled = true;
-  name.disabled = true;
+/** There is nothing to be done on this page. */
+function stop({ what, next }) {
+  show(false, "invited", "destination");
   say("bad", what, next);
 }
 
-/** Gets a ceremony before the click. Shows whom the invitation is for, or that it is no longer good. */
+/** Gets a ceremony before the click. Shows whom the invitation is for; refused from the start, it is no longer good. */
 async function prepare() {
   if (!name.value.trim()) {
     return;
@@ -36,7 +36,12 @@ async function prepare() {
     byId("account").textContent = publicKey.user.name;
     show(true, "destination");
   } catch (error) {
-    fail(error);
+    if (!registration.ready && error.status < 429) {
+      stop(explain(error, true));
+      show(true, "instead");
+    } else {
+      fail(error);
+    }
   }
 }
 
@@ -68,11 +73,15 @@ function arrived() {
 async function begin() {
   const wall = obstacle();
   if (wall) {
-    stop(wall.what, wall.next);
+    stop(wall);
     return;
   }
   if (!ticket) {
-    stop("The invitation is missing from this page’s address.", "Open the link you were given once more. It is removed from the address bar, so reloading this page does not help.");
+    stop({
+      what: "The invitation is missing from this page’s address.",
+      next: "Open the link you were given once more. The address bar does not keep it, so reloading does not help.",
+    });
+    show(true, "instead");
     return;
   }
   byId("enrol-form").addEventListener("submit", make);

@@ -6,7 +6,7 @@ import { byId, el, hush, say, show, when } from "./page.js";
 import { explain } from "./passkey.js";
 
 function card(tunnel) {
-  const state = tunnel.online ? ["Online"] : ["Offline, last seen ", when(tunnel.last_seen)];
+  const state = tunnel.online ? ["Online"] : tunnel.last_seen ? ["Offline, last seen ", when(tunnel.last_seen)] : ["Not seen yet"];
   return el("li", {},
     el("a", { class: "tunnel", href: `/auth?tunnel=${encodeURIComponent(tunnel.id)}` },
       el("strong", { class: "name" }, tunnel.name || tunnel.id),
@@ -59,7 +59,7 @@ function copies(id, from) {
   });
 }
 
-byId("link-command").textContent = `patapim-agent link ${location.origin} --token TOKEN`;
+byId("edge-url").textContent = location.origin;
 copies("copy-link", "link-command");
 copies("copy-run", "run-command");
 // A desktop may have come or gone while the page was out of sight.

@@ -51,16 +51,20 @@ export const isBusy = (button) => button.getAttribute("aria-disabled") === "true
 
 const UNITS = [["year", 31557600], ["month", 2629800], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
 
-/** A time as people say it, with the exact one at hand; `never` where there is none. */
-export function when(iso, never) {
-  const time = new Date(iso || NaN);
-  if (Number.isNaN(time.getTime())) {
-    return el("span", {}, never || "never");
-  }
+/** A day of the calendar, with the exact time at hand. */
+export function day(iso) {
+  const time = new Date(iso);
+  const text = time.toLocaleDateString("en", { day: "numeric", month: "long", year: "numeric" });
+  return el("time", { datetime: iso, title: time.toLocaleString() }, text);
+}
+
+/** A time as people say it, with the exact one at hand. */
+export function when(iso) {
+  const time = new Date(iso);
   const seconds = (time.getTime() - Date.now()) / 1000;
   const unit = UNITS.find(([, length]) => Math.abs(seconds) >= length);
   const text = unit
     ? new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(Math.round(seconds / unit[1]), unit[0])
     : "just now";
-  return el("time", { datetime: time.toISOString(), title: time.toLocaleString() }, text);
+  return el("time", { datetime: iso, title: time.toLocaleString() }, text);
 }

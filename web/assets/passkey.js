@@ -110,7 +110,7 @@ export function obstacle() {
 }
 
 const USING = {
-  NotAllowedError: ["No passkey was used: the dialog was closed, or it ran out of time.", "Press the button to try again. If it found no passkey, see “No passkey on this device?” below."],
+  NotAllowedError: ["No passkey was used: the dialog was closed, or it ran out of time.", "Press the button to try again. If none was found here, use your phone or a security key."],
   InvalidStateError: ["The passkey you chose cannot be used right now.", "Try again, or choose another one."],
   NotSupportedError: ["This device cannot confirm that it is you.", "Switch on its screen lock (PIN, fingerprint or face), or use another passkey."],
 };

@@ -4,7 +4,7 @@ import { signedIn } from "./account.js";
 import { call } from "./api.js";
 import { line, signInHere, sure, withFreshSignIn } from "./ask.js";
 import { suggestedName } from "./device_name.js";
-import { busy, byId, el, hush, isBusy, say, show, when } from "./page.js";
+import { busy, byId, day, el, hush, isBusy, say, show, when } from "./page.js";
 import { explain, obstacle } from "./passkey.js";
 import { Registration } from "./register.js";
 import { SignIn } from "./sign_in.js";
@@ -15,9 +15,10 @@ let passkeys = [];
 
 const path = (kind, one) => `/${kind}/${encodeURIComponent(one.id)}`;
 
-function fail(error, making) {
+/** Nobody is signed in (any more), or something failed. `done` is what had been achieved before. */
+function fail(error, making, done) {
   if (error.status === 401) {
-    signedOut();
+    signedOut(done);
     return;
   }
   const said = explain(error, making);
@@ -26,74 +27,74 @@ function fail(error, making) {
   }
 }
 
-/** Does `action` for something in `place`, then shows how things are now. Focus goes to `heading` if its row is gone. */
+/** Does `action` for something in `place`, then shows how things are now. Focus stays in its row, or goes to `heading`. */
 async function act(place, heading, done, action) {
   hush();
+  let achieved = "";
   try {
     await withFreshSignIn(place, action);
+    achieved = done;
     await load();
     say("good", done);
-    if (!place.isConnected) {
-      byId(heading).focus();
-    }
+    const row = Array.from(document.querySelectorAll("li")).find((one) => one.dataset.id === place.dataset.id);
+    (row ? row.querySelector("button") : byId(heading)).focus();
   } catch (error) {
-    fail(error, false);
+    fail(error, false, achieved);
   }
 }
 
-/** One line of a list: what it is, what is known about it, what can be done. */
+/** One line of a list: what it is, what is known about it (in lines), what can be done. */
 function row(kind, one, title, known, actions) {
   return el("li", { class: kind, "data-id": one.id },
-    el("div", { class: "what" }, title, el("p", { class: "meta" }, ...known)),
+    el("div", { class: "what" }, title, ...known.map((parts) => el("p", { class: "meta" }, ...parts))),
     el("div", { class: "actions" }, ...actions));
 }
 
+const rowOf = (event) => event.currentTarget.closest("li");
 const spaced = (parts) => parts.filter(Boolean).flatMap((part, index) => (index ? [" · ", ...part] : part));
 
 function passkeyRow(passkey) {
-  const place = () => document.querySelector(`.passkey[data-id="${CSS.escape(passkey.id)}"]`);
-  const rename = async () => {
-    const name = await line(place(), "New name", passkey.name, "Save");
+  const rename = async (event) => {
+    const place = rowOf(event);
+    const name = await line(place, "New name", passkey.name, "Save");
     if (name !== null && name !== passkey.name) {
-      act(place(), "passkeys-title", "Renamed.", () => call("PATCH", path("passkeys", passkey), { name }));
+      act(place, "passkeys-title", "Renamed.", () => call("PATCH", path("passkeys", passkey), { name }));
     }
   };
-  const revoke = async () => {
+  const revoke = async (event) => {
+    const place = rowOf(event);
     const text = `Revoke “${passkey.name}”? It can no longer sign in, and every session it opened ends at once.`;
-    if (await sure(place(), text, "Revoke")) {
-      act(place(), "passkeys-title", "Revoked.", () => call("DELETE", path("passkeys", passkey)));
+    if (await sure(place, text, "Revoke")) {
+      act(place, "passkeys-title", "Revoked.", () => call("DELETE", path("passkeys", passkey)));
     }
   };
-  const known = spaced([
-    passkey.provider && [passkey.provider],
-    passkey.device_type && [passkey.device_type],
-    [passkey.synced ? "Synced" : "Bound to one device"],
-    ["Registered ", when(passkey.registered_at)],
-    ["Last used ", when(passkey.last_used_at)],
-  ]);
-  const title = [el("strong", { class: "name" }, passkey.name)];
-  const fingerprint = passkey.fingerprint ? el("code", { class: "fingerprint" }, passkey.fingerprint) : null;
-  const built = row("passkey", passkey, el("div", {}, ...title), known, [
+  const known = [
+    spaced([
+      passkey.device_type && [passkey.device_type],
+      passkey.provider && [passkey.provider],
+      [passkey.synced ? "Synced between your devices" : "Bound to one device"],
+    ]),
+    spaced([
+      ["Registered ", day(passkey.registered_at)],
+      passkey.last_used_at ? ["Last used ", when(passkey.last_used_at)] : ["Never used"],
+    ]),
+    [el("code", { class: "fingerprint" }, passkey.fingerprint)],
+  ];
+  return row("passkey", passkey, el("strong", { class: "name" }, passkey.name), known, [
     el("button", { class: "rename quiet", type: "button", "aria-label": `Rename ${passkey.name}`, onclick: rename }, "Rename"),
     el("button", { class: "revoke quiet", type: "button", "aria-label": `Revoke ${passkey.name}`, onclick: revoke }, "Revoke"),
   ]);
-  if (fingerprint) {
-    built.querySelector(".what").append(fingerprint);
-  }
-  return built;
 }
 
 function sessionRow(session) {
   const where = session.tunnel || "Sign-in site";
   const device = passkeys.find((passkey) => passkey.id === session.device);
   const end = (event) =>
-    act(event.currentTarget.closest("li"), "sessions-title", "Ended.", () => call("DELETE", path("sessions", session)));
-  const known = spaced([
-    [device ? device.name : session.device || "Unknown device"],
-    session.address && [session.address],
-    ["Since ", when(session.since)],
-    ["Last seen ", when(session.last_seen)],
-  ]);
+    act(rowOf(event), "sessions-title", "Ended.", () => call("DELETE", path("sessions", session)));
+  const known = [
+    spaced([[device ? device.name : session.device || "Unknown device"], session.address && [session.address]]),
+    spaced([["Since ", when(session.since)], ["Last seen ", when(session.last_seen)]]),
+  ];
   const title = el("div", {}, el("strong", { class: "name" }, where),
     session.current ? el("span", { class: "tag" }, "This browser") : null);
   return row("session", session, title, known, [
@@ -118,11 +119,18 @@ function openRegister(open) {
   (open ? byId("name") : opener).focus();
 }
 
+/** Gets a ceremony first, so that a fresh sign-in is asked for before the name is. */
 async function startRegister() {
   hush();
-  byId("name").value = await suggestedName();
-  openRegister(true);
-  byId("name").select();
+  const name = await suggestedName();
+  try {
+    await withFreshSignIn(opener.parentElement, () => registration.prepare(name));
+    byId("name").value = name;
+    openRegister(true);
+    byId("name").select();
+  } catch (error) {
+    fail(error, true);
+  }
 }
 
 async function register(event) {
@@ -151,12 +159,13 @@ async function load() {
   passkeys = keys;
   byId("passkeys").replaceChildren(...keys.map(passkeyRow));
   byId("sessions").replaceChildren(...sessions.map(sessionRow));
+  show(sessions.length > 0, "end-all");
   signedIn(true);
   show(false, "signed-out");
   show(true, "settings");
 }
 
-function signedOut() {
+function signedOut(said) {
   signedIn(false);
   show(false, "settings");
   show(true, "signed-out");
@@ -165,6 +174,7 @@ function signedOut() {
   if (wall) {
     say("bad", wall.what, wall.next);
   } else {
+    say("good", said);
     signIn.prepare().catch(() => {});
   }
 }
@@ -189,5 +199,6 @@ byId("passkey-button").addEventListener("click", enter);
 byId("register-button").addEventListener("click", startRegister);
 byId("register-cancel").addEventListener("click", () => openRegister(false));
 form.addEventListener("submit", register);
+byId("name").addEventListener("change", () => registration.prepare(byId("name").value.trim()).catch(() => {}));
 byId("end-all").addEventListener("click", endAll);
 begin();

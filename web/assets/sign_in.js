@@ -12,6 +12,7 @@ export class SignIn {
     this.request = request;
     this.ready = null;
     this.offered = null;
+    this.finishing = null;
   }
 
   /** Fetches a ceremony, unless a good one is at hand. */
@@ -32,8 +33,9 @@ export class SignIn {
    * With a ceremony at hand nothing is awaited before the dialog: Safari 14 opens it only within the click itself.
    */
   async press() {
-    if (this.offered) {
-      await this.withdraw();
+    const chosen = this.offered ? await this.withdraw() : null;
+    if (chosen) {
+      return chosen;
     }
     const { ceremony, publicKey } = this.isReady() ? this.ready : await this.prepare();
     return this.finish(ceremony, await use(publicKey));
@@ -46,7 +48,7 @@ export class SignIn {
     }
     const stop = new AbortController();
     const choosing = this.choose(stop.signal);
-    const offered = { stop, over: choosing.catch(() => {}) };
+    const offered = { stop, over: choosing.catch(() => null) };
     this.offered = offered;
     try {
       return await choosing;
@@ -83,17 +85,26 @@ export class SignIn {
     return null;
   }
 
-  /** Takes the offer back and waits until the browser has let go: it runs one request at a time. */
+  /**
+   * Takes the offer back and waits until the browser has let go: it runs one request at a time.
+   * Gives `{redirect}` all the same if somebody chose from the list just before.
+   */
   async withdraw() {
     const { stop, over } = this.offered;
     stop.abort();
-    await Promise.race([over, new Promise((done) => setTimeout(done, 1000))]);
+    const chosen = await Promise.race([over, new Promise((done) => setTimeout(done, 1000))]);
     this.offered = null;
+    return chosen || this.finishing;
   }
 
   async finish(ceremony, credential) {
     this.ready = null;
-    return call("POST", `/sign-in/passkey/${encodeURIComponent(ceremony)}`, credential);
+    this.finishing = call("POST", `/sign-in/passkey/${encodeURIComponent(ceremony)}`, credential);
+    try {
+      return await this.finishing;
+    } finally {
+      this.finishing = null;
+    }
   }
 }
 

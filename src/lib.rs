@@ -7,6 +7,8 @@ pub mod access;
 pub mod accounts;
 pub mod clock;
 #[cfg(feature = "edge")]
+pub mod config;
+#[cfg(feature = "edge")]
 pub mod deployer;
 #[cfg(feature = "edge")]
 pub mod metrics;

@@ -1,0 +1,175 @@
+//! One commented TOML file, checked whole: what comes out of [`load`] needs no second look.
+//!
+//! ```text
+//!  file ──▶ document: values with their lines ──▶ sections: asked key by key ──▶ Config
+//!  PATAPIM_EDGE__SECTION__KEY ──▶ put over it        │
+//!                                                    └─▶ every fault and warning, with its place and its mend
+//! ```
+//!
+//! Nobody imports this but the programs: each layer declares the settings it wants, and they are filled here.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::access::sessions::SessionSettings;
+use crate::names::{BaseDomain, TunnelId, UserName};
+use crate::secret::SecretText;
+
+mod document;
+mod duration;
+mod effective;
+mod fault;
+mod files;
+mod keys;
+mod nearest;
+mod section;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+pub use fault::{BadConfig, Fault, Place};
+
+/// A configuration in which every value was checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The domain that the deployer and all tunnels live under.
+    pub base_domain: BaseDomain,
+    /// The deployer's label under it.
+    pub deployer: String,
+    /// The port in public URLs; 0: the one that was bound.
+    pub public_port: u16,
+    /// Where everything is kept that must outlive a restart, and the admin socket.
+    pub data_dir: PathBuf,
+    /// Where the server listens.
+    pub listen: Listen,
+    /// The certificate.
+    pub tls: TlsFiles,
+    /// What passkeys are made for.
+    pub rp_id: String,
+    /// How long sign-ins and sessions last.
+    pub session: SessionSettings,
+    /// How long a stopping server waits for what is in flight.
+    pub grace: Duration,
+    /// Where mail is handed in, if anywhere.
+    pub mail: Option<Mail>,
+    /// Tunnels that are served from a fixed address.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// `[listen]`.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Visitors, the deployer and agents.
+    pub https: Vec<SocketAddr>,
+    /// Redirects to https.
+    pub http: Vec<SocketAddr>,
+    /// Metrics and health.
+    pub admin: SocketAddr,
+}
+
+/// `[tls]`.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The certificate and its chain, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}
+
+/// `[mail]`.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// The server: `smtps://user@host` or `smtp://host:port`.
+    pub smtp: String,
+    /// The sender's address.
+    pub from: String,
+    /// The file that holds the password.
+    pub password_file: Option<PathBuf>,
+    /// The password itself, which only the environment may carry.
+    pub password: Option<SecretText>,
+}
+
+/// One `[[upstream]]`.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// The tunnel's label.
+    pub tunnel: TunnelId,
+    /// Whose it is.
+    pub user: UserName,
+    /// The app's host name or address.
+    pub host: String,
+    /// The app's port.
+    pub port: u16,
+}
+
+/// A configuration and what may be wrong with it all the same.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the server runs with.
+    pub config: Config,
+    /// What an operator should look at.
+    pub warnings: Vec<Fault>,
+}
+
+/// Reads the file at `path`, puts the overrides among `variables` over it, and checks every value and every file that
+/// it names.
+pub fn load(path: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, BadConfig> {
+    let read = read(path, variables)?;
+    read.findings.files(&read.files);
+    read.judged(path)
+}
+
+/// As [`load`], without a look at the files that it names: an admin command may be run by somebody who may not read
+/// them.
+pub fn load_values(
+    path: &Path,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, BadConfig> {
+    read(path, variables)?.judged(path)
+}
+
+/// What was read, and what was found on the way.
+struct Read {
+    config: Option<Config>,
+    files: Vec<files::Named>,
+    findings: section::Findings,
+}
+
+impl Read {
+    fn judged(self, path: &Path) -> Result<Loaded, BadConfig> {
+        let (faults, warnings) = self.findings.into_parts();
+        match self.config {
+            Some(config) if faults.is_empty() => Ok(Loaded { config, warnings }),
+            _ => Err(BadConfig { path: path.to_owned(), faults }),
+        }
+    }
+}
+
+fn read(path: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Read, BadConfig> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(parse(path, &text, variables)),
+        Err(error) => {
+            let fault = Fault {
+                place: Place::File(path.into(), 0),
+                key: String::new(),
+                wrong: format!("this file cannot be read: {error}"),
+                mend: "name another with --config; conf/edge.toml in the sources is a commented example"
+                    .to_owned(),
+            };
+            Err(BadConfig { path: path.to_owned(), faults: vec![fault] })
+        }
+    }
+}
+
+fn parse(path: &Path, text: &str, variables: impl IntoIterator<Item = (String, String)>) -> Read {
+    let path: Arc<Path> = path.into();
+    let (mut table, mut faults) = document::parse(&path, text);
+    faults.extend(document::apply_overrides(&mut table, variables));
+    let findings = section::Findings::new(Arc::clone(&path), faults);
+    let (config, files) = keys::config(&findings.root(&table), &path);
+    findings.unknown_keys(&table);
+    Read { config, files, findings }
+}

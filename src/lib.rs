@@ -11,6 +11,8 @@ pub mod config;
 #[cfg(feature = "edge")]
 pub mod deployer;
 #[cfg(feature = "edge")]
+pub mod edge;
+#[cfg(feature = "edge")]
 pub mod metrics;
 pub mod names;
 pub mod secret;

@@ -1,0 +1,306 @@
+//! What an operator's commands do: on the accounts, on the live sessions, on the connected agents.
+//!
+//! The order matters wherever somebody is shut out: first the record, so that nothing new begins; then the sessions and
+//! the agents' connections, so that nothing old goes on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::admin_socket::Command;
+use crate::access::sessions::SessionError;
+use crate::access::{Cause, Session, Sessions, Target};
+use crate::accounts::{AccountError, Accounts, Tunnel, TunnelKind, User, UserState};
+use crate::clock::{Clock, Timestamp};
+use crate::names::{PublicHosts, SessionId, TunnelId, UserId, UserName};
+use crate::tunnel::{Cut, Registry};
+
+/// Why a command was not done; the sentence is for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The accounts refused.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// The sessions refused.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// No such session.
+    #[error("there is no live session {0}")]
+    NoSession(SessionId),
+    /// The configuration would make it again.
+    #[error("the tunnel {0} stands in the configuration as an [[upstream]]; take it out there and restart")]
+    Configured(TunnelId),
+    /// Not an answer that can be told.
+    #[error("the answer cannot be written down: {0}")]
+    Answer(#[from] serde_json::Error),
+}
+
+/// Answer to `user add` and `user invite`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invited {
+    /// The name.
+    pub user: UserName,
+    /// The id.
+    pub id: UserId,
+    /// The link to enrol with. It works once.
+    pub enrol_url: String,
+}
+
+/// One line of `user list`, and the answer to `user disable`, `enable` and `remove`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserLine {
+    /// The name.
+    pub user: UserName,
+    /// The id.
+    pub id: UserId,
+    /// The address for sign-in links.
+    pub email: Option<String>,
+    /// `active` or `disabled`.
+    pub state: UserState,
+    /// How many passkeys.
+    pub passkeys: usize,
+    /// When the person was added, RFC 3339.
+    pub since: String,
+}
+
+/// One line of `tunnel list`, and the answer to `tunnel remove`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelLine {
+    /// The label.
+    pub id: TunnelId,
+    /// Whose.
+    pub user: Option<UserName>,
+    /// Whether it is served now.
+    pub online: bool,
+    /// The desktop's name.
+    pub desktop: Option<String>,
+    /// When its agent was last seen connected, RFC 3339.
+    pub last_seen: Option<String>,
+}
+
+/// Answer to `agent token`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkToken {
+    /// The token. It works once.
+    pub token: String,
+    /// The tunnel that the desktop will serve.
+    pub tunnel: TunnelId,
+}
+
+/// One line of `session list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionLine {
+    /// The id.
+    pub id: SessionId,
+    /// Whose.
+    pub user: UserName,
+    /// The tunnel; none: a session at the sign-in site.
+    pub tunnel: Option<TunnelId>,
+    /// The passkey it was opened with.
+    pub device: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// When it was last used, RFC 3339.
+    pub last_seen: String,
+    /// From where it was opened.
+    pub address: String,
+}
+
+/// Answer to `session revoke`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// How many sessions ended.
+    pub revoked: usize,
+}
+
+/// A tunnel that the configuration serves from a fixed address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedTunnel {
+    /// Its label.
+    pub tunnel: TunnelId,
+    /// Whose it is.
+    pub user: UserName,
+}
+
+/// What commands work on.
+pub struct AdminCommands {
+    /// People, tunnels, desktops.
+    pub accounts: Accounts,
+    /// Live sessions.
+    pub sessions: Arc<Sessions>,
+    /// Connected agents.
+    pub agents: Arc<Registry>,
+    /// For links.
+    pub hosts: PublicHosts,
+    /// What the configuration serves itself.
+    pub fixed: Vec<FixedTunnel>,
+    /// For "last seen" of what is seen now.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl AdminCommands {
+    /// Does what is asked, and gives the command's document.
+    pub async fn run(&self, command: Command) -> Result<Value, CommandError> {
+        match command {
+            Command::UserAdd { name, email } => told(self.add_user(name, email).await?),
+            Command::UserList {} => told(self.users().await?),
+            Command::UserDisable { name } => told(self.disable_user(&name).await?),
+            Command::UserEnable { name } => {
+                let user = self.accounts.user_named(&name).await?;
+                let user = self.accounts.set_user_state(&user.id, UserState::Active).await?;
+                told(self.user_line(user).await?)
+            }
+            Command::UserRemove { name } => told(self.remove_user(&name).await?),
+            Command::UserInvite { name } => {
+                let user = self.accounts.user_named(&name).await?;
+                told(self.invite(user).await?)
+            }
+            Command::TunnelList {} => told(self.tunnels().await?),
+            Command::TunnelRemove { id } => told(self.remove_tunnel(&id).await?),
+            Command::AgentToken { user, tunnel } => {
+                let user = self.accounts.user_named(&user).await?;
+                let (token, tunnel) = self.accounts.make_link_token(&user.id, tunnel).await?;
+                told(LinkToken { token: token.reveal().to_owned(), tunnel })
+            }
+            Command::SessionList { user } => told(self.live_sessions(user.as_ref()).await?),
+            Command::SessionRevoke { id } => {
+                let known = self.sessions.list().iter().any(|session| *session.id() == id);
+                let target = Target::Session(id.clone());
+                if !known {
+                    return Err(CommandError::NoSession(id));
+                }
+                told(self.revoke(&target, Cause::Operator).await?)
+            }
+            Command::SessionRevokeAll { user } => {
+                let user = self.accounts.user_named(&user).await?;
+                told(self.revoke(&Target::User(user.id), Cause::Operator).await?)
+            }
+        }
+    }
+
+    async fn add_user(&self, name: UserName, email: Option<String>) -> Result<Invited, CommandError> {
+        let user = self.accounts.add_user(name, email).await?;
+        for fixed in self.fixed.iter().filter(|fixed| fixed.user == user.name) {
+            // The person is added all the same; the tunnel was somebody else's once, and stays theirs.
+            if let Err(error) = self.accounts.claim_fixed_tunnel(&fixed.tunnel, &user.id).await {
+                tracing::warn!(tunnel = %fixed.tunnel, user = %user.name, %error, "an [[upstream]] is not served");
+            }
+        }
+        self.invite(user).await
+    }
+
+    async fn invite(&self, user: User) -> Result<Invited, CommandError> {
+        let user = self.accounts.active_user(&user.id).await?;
+        let ticket = self.accounts.invite(&user.id).await?;
+        let enrol_url = format!("{}/enrol?ticket={}", self.hosts.deployer_origin(), ticket.reveal());
+        Ok(Invited { user: user.name, id: user.id, enrol_url })
+    }
+
+    async fn users(&self) -> Result<Vec<UserLine>, CommandError> {
+        let mut users = self.accounts.users().await?;
+        users.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut lines = Vec::with_capacity(users.len());
+        for user in users {
+            lines.push(self.user_line(user).await?);
+        }
+        Ok(lines)
+    }
+
+    async fn user_line(&self, user: User) -> Result<UserLine, CommandError> {
+        let passkeys = self.accounts.passkeys_of(&user.id).await?.len();
+        let User { id, name, email, state, created_at } = user;
+        Ok(UserLine { user: name, id, email, state, passkeys, since: created_at.rfc3339() })
+    }
+
+    async fn disable_user(&self, name: &UserName) -> Result<UserLine, CommandError> {
+        let user = self.accounts.user_named(name).await?;
+        let user = self.accounts.set_user_state(&user.id, UserState::Disabled).await?;
+        self.revoke(&Target::User(user.id.clone()), Cause::User).await?;
+        for tunnel in self.accounts.tunnels_of(&user.id).await? {
+            self.agents.cut(&tunnel.id, Cut::Suspended);
+        }
+        self.user_line(user).await
+    }
+
+    async fn remove_user(&self, name: &UserName) -> Result<UserLine, CommandError> {
+        let user = self.accounts.user_named(name).await?;
+        let (line, tunnels) =
+            (self.user_line(user.clone()).await?, self.accounts.tunnels_of(&user.id).await?);
+        self.accounts.remove_user(&user.id).await?;
+        self.revoke(&Target::User(user.id), Cause::User).await?;
+        for tunnel in tunnels {
+            self.agents.cut(&tunnel.id, Cut::Unlinked);
+        }
+        Ok(line)
+    }
+
+    async fn tunnels(&self) -> Result<Vec<TunnelLine>, CommandError> {
+        let names = self.names().await?;
+        let tunnels = self.accounts.tunnels().await?;
+        Ok(tunnels.into_iter().map(|tunnel| self.tunnel_line(tunnel, &names)).collect())
+    }
+
+    fn tunnel_line(&self, tunnel: Tunnel, names: &HashMap<UserId, UserName>) -> TunnelLine {
+        let agent = self.agents.find(&tunnel.id);
+        let online = match tunnel.kind {
+            TunnelKind::Agent => agent.is_some(),
+            TunnelKind::Fixed => self.fixed.iter().any(|fixed| fixed.tunnel == tunnel.id),
+        };
+        let last_seen = if online { Some(self.clock.now()) } else { tunnel.last_seen };
+        TunnelLine {
+            user: names.get(&tunnel.user).cloned(),
+            online,
+            desktop: tunnel.desktop,
+            last_seen: last_seen.map(Timestamp::rfc3339),
+            id: tunnel.id,
+        }
+    }
+
+    async fn remove_tunnel(&self, id: &TunnelId) -> Result<TunnelLine, CommandError> {
+        if self.fixed.iter().any(|fixed| fixed.tunnel == *id) {
+            return Err(CommandError::Configured(id.clone()));
+        }
+        let names = self.names().await?;
+        let line = self.tunnel_line(self.accounts.remove_tunnel(id).await?, &names);
+        self.revoke(&Target::Tunnel(id.clone()), Cause::Tunnel).await?;
+        self.agents.cut(id, Cut::Unlinked);
+        Ok(line)
+    }
+
+    async fn live_sessions(&self, of: Option<&UserName>) -> Result<Vec<SessionLine>, CommandError> {
+        let wanted = match of {
+            Some(name) => Some(self.accounts.user_named(name).await?.id),
+            None => None,
+        };
+        let sessions = self.sessions.list();
+        let wanted =
+            sessions.iter().filter(|session| wanted.as_ref().is_none_or(|user| session.user() == user));
+        Ok(wanted.map(|session| session_line(session)).collect())
+    }
+
+    async fn revoke(&self, target: &Target, cause: Cause) -> Result<Revoked, CommandError> {
+        Ok(Revoked { revoked: self.sessions.revoke(target, cause).await? })
+    }
+
+    async fn names(&self) -> Result<HashMap<UserId, UserName>, CommandError> {
+        Ok(self.accounts.users().await?.into_iter().map(|user| (user.id, user.name)).collect())
+    }
+}
+
+fn session_line(session: &Session) -> SessionLine {
+    SessionLine {
+        id: session.id().clone(),
+        user: session.user_name().clone(),
+        tunnel: session.realm().tunnel().cloned(),
+        device: session.device_name().to_owned(),
+        since: session.created_at().rfc3339(),
+        last_seen: session.last_seen().rfc3339(),
+        address: session.address().to_owned(),
+    }
+}
+
+fn told(document: impl Serialize) -> Result<Value, CommandError> {
+    Ok(serde_json::to_value(document)?)
+}

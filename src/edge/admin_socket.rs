@@ -1,0 +1,188 @@
+//! The operator's way in: a Unix socket in the data directory that only its owner may open.
+//!
+//! One connection is one command: a line of JSON asks ([`Command`]), a line of JSON answers ([`Answer`]). Whoever may
+//! open the socket may do everything, so its mode is all there is to guard; commands never touch the store's file.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::admin_commands::AdminCommands;
+use crate::names::{SessionId, TunnelId, UserName};
+
+/// The longest command, in bytes.
+const LONGEST: u64 = 64 * 1024;
+
+/// The other side writes its one line at once.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What an operator asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// Adds a person and invites them.
+    UserAdd {
+        /// The name.
+        name: UserName,
+        /// An address for sign-in links.
+        email: Option<String>,
+    },
+    /// All people.
+    UserList {},
+    /// Ends a person's sessions and desktops' connections, and lets them in no more.
+    UserDisable {
+        /// The name.
+        name: UserName,
+    },
+    /// Lets a disabled person in again.
+    UserEnable {
+        /// The name.
+        name: UserName,
+    },
+    /// Removes a person with all they have.
+    UserRemove {
+        /// The name.
+        name: UserName,
+    },
+    /// Makes another invitation.
+    UserInvite {
+        /// The name.
+        name: UserName,
+    },
+    /// All tunnels.
+    TunnelList {},
+    /// Removes a tunnel.
+    TunnelRemove {
+        /// Its label.
+        id: TunnelId,
+    },
+    /// Makes a token that links one desktop.
+    AgentToken {
+        /// Whose desktop.
+        user: UserName,
+        /// An existing tunnel to take over.
+        tunnel: Option<TunnelId>,
+    },
+    /// All live sessions.
+    SessionList {
+        /// Only this person's.
+        user: Option<UserName>,
+    },
+    /// Ends one session.
+    SessionRevoke {
+        /// Its id.
+        id: SessionId,
+    },
+    /// Ends every session of a person.
+    SessionRevokeAll {
+        /// The name.
+        user: UserName,
+    },
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// Done; the command's document.
+    Done(Value),
+    /// Not done; a sentence that says why.
+    Failed(String),
+}
+
+/// Where the socket is.
+pub fn path_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("admin.sock")
+}
+
+/// The socket cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the admin socket {path} cannot be made: {source}; its folder must be writable, and its path no longer than about 100 letters", path = path.display())]
+pub struct AdminSocketError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The bound socket. Dropping it removes the file.
+#[derive(Debug)]
+pub struct AdminSocket {
+    listener: std::os::unix::net::UnixListener,
+    path: PathBuf,
+}
+
+impl AdminSocket {
+    /// Makes the socket in `data_dir`, in the place of one that a killed server left. The store's lock on the same
+    /// folder is held already, so no other server can be using it.
+    pub fn bind(data_dir: &Path) -> Result<Self, AdminSocketError> {
+        let path = path_in(data_dir);
+        let bound = || {
+            // Under its own name it has its mode from the first moment on.
+            let beside = path.with_extension("new");
+            let _ = std::fs::remove_file(&beside);
+            let listener = std::os::unix::net::UnixListener::bind(&beside)?;
+            std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
+            std::fs::rename(&beside, &path)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        match bound() {
+            Ok(listener) => Ok(Self { listener, path }),
+            Err(source) => Err(AdminSocketError { path, source }),
+        }
+    }
+
+    /// Answers commands until `stop`.
+    pub async fn serve(self, commands: Arc<AdminCommands>, stop: CancellationToken) -> io::Result<()> {
+        let listener = UnixListener::from_std(self.listener.try_clone()?)?;
+        loop {
+            let stream = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                accepted = listener.accept() => accepted?.0,
+            };
+            let commands = Arc::clone(&commands);
+            tokio::spawn(async move {
+                if let Err(error) = answer(stream, &commands).await {
+                    tracing::debug!(%error, "an admin command was not answered");
+                }
+            });
+        }
+    }
+}
+
+impl Drop for AdminSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn answer(mut stream: UnixStream, commands: &AdminCommands) -> io::Result<()> {
+    let (reading, mut writing) = stream.split();
+    let mut line = Vec::new();
+    let mut asked = BufReader::new(reading.take(LONGEST));
+    timeout(PATIENCE, asked.read_until(b'\n', &mut line)).await??;
+    let answer = match serde_json::from_slice::<Command>(&line) {
+        Ok(command) => match commands.run(command).await {
+            Ok(done) => Answer::Done(done),
+            Err(error) => Answer::Failed(error.to_string()),
+        },
+        Err(error) => Answer::Failed(format!(
+            "the running server does not understand this command ({error}); is it of the same version as this program?"
+        )),
+    };
+    let mut line = serde_json::to_vec(&answer)?;
+    line.push(b'\n');
+    timeout(PATIENCE, writing.write_all(&line)).await?
+}
+
+#[cfg(test)]
+#[path = "admin_tests.rs"]
+mod tests;

@@ -1,0 +1,207 @@
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::*;
+use crate::access::sessions::SessionSettings;
+use crate::access::{KeyRing, Method, Session, Sessions, SignIn, Visitor};
+use crate::accounts::Accounts;
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::edge::admin_commands::FixedTunnel;
+use crate::names::{BaseDomain, DeviceId, PublicHosts, Scheme, UserId};
+use crate::secret::SystemEntropy;
+use crate::store::sqlite::SqliteFile;
+use crate::tunnel::Registry;
+
+/// A server's admin side: everything but its listeners.
+struct Office {
+    folder: tempfile::TempDir,
+    sessions: Arc<Sessions>,
+    _stop: DropGuard,
+}
+
+impl Office {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = SystemClock::not_before(Timestamp::default());
+        let entropy = SystemEntropy::shared();
+        let store =
+            SqliteFile::open(&folder.path().join("edge.db")).expect("a database").start(clock.clone());
+        let base = BaseDomain::parse("patapim.test").expect("a domain");
+        let hosts = PublicHosts::new(Scheme::Https, base, "deployer", 443).expect("a label");
+        let keys = Arc::new(KeyRing::open(folder.path(), &*clock, &*entropy).expect("keys"));
+        let settings = SessionSettings::default();
+        let sessions = Sessions::open(
+            store.clone(),
+            clock.clone(),
+            entropy.clone(),
+            keys,
+            hosts.deployer_origin(),
+            settings,
+        )
+        .await
+        .expect("sessions");
+        let fixed = FixedTunnel { tunnel: label("files"), user: name("ada") };
+        let commands = AdminCommands {
+            accounts: Accounts::new(store, clock.clone(), entropy),
+            sessions: sessions.clone(),
+            agents: Registry::new(),
+            hosts,
+            fixed: vec![fixed],
+            clock,
+        };
+        let stop = CancellationToken::new();
+        let socket = AdminSocket::bind(folder.path()).expect("a socket");
+        tokio::spawn(socket.serve(Arc::new(commands), stop.clone()));
+        Self { folder, sessions, _stop: stop.drop_guard() }
+    }
+
+    async fn ask(&self, command: Value) -> Result<Value, String> {
+        let path = path_in(self.folder.path());
+        let asked = tokio::task::spawn_blocking(move || raw(&path, &command.to_string())).await;
+        match serde_json::from_str(&asked.expect("asked")).expect("an answer") {
+            Answer::Done(document) => Ok(document),
+            Answer::Failed(sentence) => Err(sentence),
+        }
+    }
+
+    async fn done(&self, command: Value) -> Value {
+        self.ask(command).await.expect("done")
+    }
+
+    async fn sign_in(&self, user: &Value) -> Arc<Session> {
+        let who = SignIn {
+            user: UserId::parse(user["id"].as_str().expect("an id")).expect("an id"),
+            user_name: name(user["user"].as_str().expect("a name")),
+            device: DeviceId::random(&*SystemEntropy::shared()),
+            device_name: "Phone".to_owned(),
+            method: Method::Passkey,
+            at: SystemClock::default().now(),
+        };
+        let visitor = Visitor { address: "192.0.2.7".to_owned(), user_agent: String::new() };
+        self.sessions.open_deployer(&who, &visitor, Vec::new(), None).await.expect("opened").0
+    }
+}
+
+fn raw(path: &Path, line: &str) -> String {
+    let mut stream = std::os::unix::net::UnixStream::connect(path).expect("a listening socket");
+    stream.write_all(format!("{line}\n").as_bytes()).expect("written");
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).expect("answered");
+    answer
+}
+
+fn name(text: &str) -> UserName {
+    UserName::parse(text).expect("a name")
+}
+
+fn label(text: &str) -> TunnelId {
+    TunnelId::parse(text).expect("a label")
+}
+
+#[tokio::test]
+async fn a_person_is_added_with_an_invitation_and_listed() {
+    let office = Office::open().await;
+    let added = office.done(json!({"command": "user-add", "name": "ada", "email": "ada@patapim.test"})).await;
+    let link = added["enrol_url"].as_str().expect("a link");
+    assert!(link.starts_with("https://deployer.patapim.test/enrol?ticket="), "{link}");
+    let list = office.done(json!({"command": "user-list"})).await;
+    assert_eq!(list[0]["id"], added["id"]);
+    assert_eq!((&list[0]["state"], &list[0]["passkeys"]), (&json!("active"), &json!(0)));
+    let again = office.ask(json!({"command": "user-add", "name": "ada"})).await;
+    assert_eq!(again, Err("the user name \"ada\" is taken".to_owned()));
+}
+
+#[tokio::test]
+async fn somebody_disabled_is_out_at_once_and_not_invited() {
+    let office = Office::open().await;
+    let ada = office.done(json!({"command": "user-add", "name": "ada"})).await;
+    let session = office.sign_in(&ada).await;
+    let line = office.done(json!({"command": "user-disable", "name": "ada"})).await;
+    assert_eq!(line["state"], "disabled");
+    assert!(session.cut().is_cancelled());
+    assert_eq!(office.done(json!({"command": "session-list"})).await, json!([]));
+    assert!(office.ask(json!({"command": "user-invite", "name": "ada"})).await.is_err());
+    office.done(json!({"command": "user-enable", "name": "ada"})).await;
+    office.done(json!({"command": "user-invite", "name": "ada"})).await;
+}
+
+#[tokio::test]
+async fn a_removed_person_is_gone_with_their_sessions() {
+    let office = Office::open().await;
+    let ada = office.done(json!({"command": "user-add", "name": "ada"})).await;
+    let session = office.sign_in(&ada).await;
+    office.done(json!({"command": "user-remove", "name": "ada"})).await;
+    assert!(session.cut().is_cancelled());
+    assert_eq!(office.done(json!({"command": "user-list"})).await, json!([]));
+    assert_eq!(office.done(json!({"command": "tunnel-list"})).await, json!([]));
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_revoked_one_by_one_or_all_of_a_person() {
+    let office = Office::open().await;
+    let ada = office.done(json!({"command": "user-add", "name": "ada"})).await;
+    let ben = office.done(json!({"command": "user-add", "name": "ben"})).await;
+    let first = office.sign_in(&ada).await;
+    let (second, third) = (office.sign_in(&ada).await, office.sign_in(&ben).await);
+    let list = office.done(json!({"command": "session-list", "user": "ada"})).await;
+    assert_eq!(list.as_array().map(Vec::len), Some(2));
+    assert_eq!((&list[0]["device"], &list[0]["address"]), (&json!("Phone"), &json!("192.0.2.7")));
+
+    let one = json!({"command": "session-revoke", "id": first.id()});
+    assert_eq!(office.done(one.clone()).await, json!({"revoked": 1}));
+    assert!(first.cut().is_cancelled() && !second.cut().is_cancelled());
+    assert!(office.ask(one).await.expect_err("gone").contains("there is no live session"));
+
+    let all = office.done(json!({"command": "session-revoke-all", "user": "ada"})).await;
+    assert_eq!(all, json!({"revoked": 1}));
+    assert!(second.cut().is_cancelled() && !third.cut().is_cancelled());
+}
+
+#[tokio::test]
+async fn a_link_token_names_the_tunnel_it_is_for() {
+    let office = Office::open().await;
+    office.done(json!({"command": "user-add", "name": "ada"})).await;
+    let link = office.done(json!({"command": "agent-token", "user": "ada"})).await;
+    assert!(link["tunnel"].as_str().is_some_and(|id| id.starts_with("ada-")), "{link}");
+    assert!(link["token"].as_str().is_some_and(|token| token.len() >= 43), "{link}");
+    let foreign = json!({"command": "agent-token", "user": "ada", "tunnel": "ben-abc234"});
+    assert!(office.ask(foreign).await.is_err());
+}
+
+#[tokio::test]
+async fn a_fixed_tunnel_comes_to_its_user_when_added_and_is_removed_in_the_configuration() {
+    let office = Office::open().await;
+    office.done(json!({"command": "user-add", "name": "ada"})).await;
+    let list = office.done(json!({"command": "tunnel-list"})).await;
+    assert_eq!((&list[0]["id"], &list[0]["user"]), (&json!("files"), &json!("ada")));
+    assert_eq!(list[0]["online"], true);
+    let refused =
+        office.ask(json!({"command": "tunnel-remove", "id": "files"})).await.expect_err("configured");
+    assert!(refused.contains("[[upstream]]"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_is_not_a_command_is_answered_with_a_sentence() {
+    let office = Office::open().await;
+    for nonsense in
+        [json!({"command": "make-tea"}), json!({"command": "user-add", "name": "../etc"}), json!(3)]
+    {
+        let refused = office.ask(nonsense).await.expect_err("nonsense");
+        assert!(refused.contains("same version"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn only_its_owner_may_open_the_socket_and_it_goes_with_the_server() {
+    let office = Office::open().await;
+    let path = path_in(office.folder.path());
+    let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    drop(AdminSocket::bind(office.folder.path()).expect("in the place of one that was left"));
+    assert!(!path.exists());
+}

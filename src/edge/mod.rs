@@ -1,0 +1,3 @@
+//! The public server.
+pub mod admin_commands;
+pub mod admin_socket;

@@ -11,11 +11,7 @@ async function signOut(event) {
   }
   const done = busy(button, "Signing out …");
   try {
-    const sessions = await call("GET", "/sessions");
-    const own = sessions.find((session) => session.current);
-    if (own) {
-      await call("DELETE", `/sessions/${encodeURIComponent(own.id)}`);
-    }
+    await call("POST", "/sign-out");
     location.assign("/");
   } catch (error) {
     done();

@@ -72,7 +72,7 @@ function passkeyRow(passkey) {
     spaced([
       passkey.device_type && [passkey.device_type],
       passkey.provider && [passkey.provider],
-      [passkey.synced ? "Synced between your devices" : "Bound to one device"],
+      [passkey.synced ? "Synced" : "Device-bound"],
     ]),
     spaced([
       ["Registered ", day(passkey.registered_at)],

@@ -132,21 +132,17 @@ impl Watcher {
         let place = self.next.checked_sub(recent.first).ok_or(StoreError::Compacted)?;
         let start =
             usize::try_from(place).map_or(recent.changes.len(), |place| place.min(recent.changes.len()));
+        let revision = |at: usize| recent.changes.get(at).map(Change::revision);
         let mut end = recent.changes.len().min(start + STRIDE);
         // Whole commits only.
-        while end > start
-            && recent
-                .changes
-                .get(end)
-                .is_some_and(|next| next.revision() == recent.changes[end - 1].revision())
-        {
+        while end > start && revision(end).is_some() && revision(end) == revision(end - 1) {
             end += 1;
         }
         let ours = |change: &&Change| change.key().is_some_and(|key| key.starts_with(&*self.prefix));
         self.waiting.extend(recent.changes.range(start..end).filter(ours).cloned());
         self.next = recent.first + end as u64;
-        let unseen = recent.changes.get(end);
-        let reached = unseen.map_or(recent.latest, |change| Revision(change.revision().0.saturating_sub(1)));
+        let unseen = revision(end);
+        let reached = unseen.map_or(recent.latest, |next| Revision(next.0.saturating_sub(1)));
         if reached > self.reached {
             self.reached = reached;
             self.waiting.push_back(Change::Reached(reached));

@@ -2,7 +2,8 @@
 
 import { isAuthenticator } from "./passkey.js";
 
-function browser(agent) {
+/** The browser that calls itself this. */
+export function browser(agent) {
   const known = [[/Edg(?:e|A|iOS)?\//, "Edge"], [/OPR\//, "Opera"], [/Firefox\/|FxiOS\//, "Firefox"], [/Chrome\/|CriOS\//, "Chrome"], [/Safari\//, "Safari"]];
   const found = known.find(([pattern]) => pattern.test(agent));
   return found ? found[1] : "a browser";

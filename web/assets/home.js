@@ -13,7 +13,8 @@ function card(tunnel) {
       el("span", { class: "meta" },
         el("span", { class: tunnel.online ? "dot on" : "dot" }),
         ...state,
-        tunnel.desktop ? ` · ${tunnel.desktop}` : "")));
+        tunnel.desktop ? ` · ${tunnel.desktop}` : "",
+        tunnel.name ? ` · ${tunnel.id}` : "")));
 }
 
 function list(tunnels) {

@@ -3,7 +3,7 @@
 import { signedIn } from "./account.js";
 import { call } from "./api.js";
 import { line, signInHere, sure, withFreshSignIn } from "./ask.js";
-import { suggestedName } from "./device_name.js";
+import { browser, suggestedName } from "./device_name.js";
 import { busy, byId, day, el, hush, isBusy, say, show, when } from "./page.js";
 import { explain, obstacle } from "./passkey.js";
 import { Registration } from "./register.js";
@@ -11,7 +11,6 @@ import { SignIn } from "./sign_in.js";
 
 const signIn = new SignIn({});
 const registration = new Registration();
-let passkeys = [];
 
 const path = (kind, one) => `/${kind}/${encodeURIComponent(one.id)}`;
 
@@ -88,11 +87,14 @@ function passkeyRow(passkey) {
 
 function sessionRow(session) {
   const where = session.tunnel || "Sign-in site";
-  const device = passkeys.find((passkey) => passkey.id === session.device);
   const end = (event) =>
     act(rowOf(event), "sessions-title", "Ended.", () => call("DELETE", path("sessions", session)));
   const known = [
-    spaced([[device ? device.name : session.device || "Unknown device"], session.address && [session.address]]),
+    spaced([
+      [session.device_name],
+      session.user_agent && [browser(session.user_agent)],
+      session.address && [session.address],
+    ]),
     spaced([["Since ", when(session.since)], ["Last seen ", when(session.last_seen)]]),
   ];
   const title = el("div", {}, el("strong", { class: "name" }, where),
@@ -155,9 +157,8 @@ async function register(event) {
 }
 
 async function load() {
-  const [keys, sessions] = await Promise.all([call("GET", "/passkeys"), call("GET", "/sessions")]);
-  passkeys = keys;
-  byId("passkeys").replaceChildren(...keys.map(passkeyRow));
+  const [passkeys, sessions] = await Promise.all([call("GET", "/passkeys"), call("GET", "/sessions")]);
+  byId("passkeys").replaceChildren(...passkeys.map(passkeyRow));
   byId("sessions").replaceChildren(...sessions.map(sessionRow));
   show(sessions.length > 0, "end-all");
   signedIn(true);

@@ -12,6 +12,7 @@ pub mod cookies;
 pub mod gate;
 mod keyfile;
 pub mod keys;
+pub mod once;
 mod redeem;
 pub mod revocation;
 pub mod seal;
@@ -21,6 +22,7 @@ pub mod token;
 
 pub use gate::{Gate, Permit};
 pub use keys::KeyRing;
+pub use once::Once;
 pub use redeem::{Redeemed, Refused};
 pub use revocation::{Cause, Target};
 pub use sessions::{Sessions, SignIn, Visitor};

@@ -24,7 +24,7 @@ use crate::store::mirror::Mirror;
 use crate::store::{Commit, Cond, Key, Revision, Store, StoreError, Tx};
 
 /// How long the deployer's own session lasts.
-const DEPLOYER_SESSION: Duration = Duration::from_secs(12 * 3600);
+pub const DEPLOYER_SESSION: Duration = Duration::from_secs(12 * 3600);
 
 /// The `[session]` part of the configuration.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl Default for SessionSettings {
 }
 
 /// A completed ceremony: who signed in, and with what.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SignIn {
     /// The person.
     pub user: UserId,

@@ -22,9 +22,19 @@ pub struct Invitation {
     pub expires_at: Timestamp,
 }
 
-/// Where an invitation is kept: by the ticket's hash, so that the store cannot be used to enrol.
-pub(super) fn invitation_key(ticket: &SecretText) -> Key {
-    Key::new(format!("invitations/{}", ticket.fingerprint()))
+/// What is remembered of an invitation's ticket. It names the invitation, and is of no use to enrol with: the store and
+/// a ceremony in progress may hold it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketHash(String);
+
+impl From<&SecretText> for TicketHash {
+    fn from(ticket: &SecretText) -> Self {
+        Self(ticket.fingerprint())
+    }
+}
+
+pub(super) fn invitation_key(ticket: &TicketHash) -> Key {
+    Key::new(format!("invitations/{}", ticket.0))
 }
 
 impl Accounts {
@@ -34,7 +44,7 @@ impl Accounts {
         let expires_at = self.clock.now() + LIFETIME;
         let invitation = Invitation { user: user.clone(), expires_at };
         let tx = Tx::new().when(Cond::Present(user_key(user))).put_until(
-            invitation_key(&ticket),
+            invitation_key(&TicketHash::from(&ticket)),
             encode(&invitation),
             Some(expires_at),
         );
@@ -45,7 +55,7 @@ impl Accounts {
     }
 
     /// The invitation a ticket is for. Looking does not use it up.
-    pub async fn invitation(&self, ticket: &SecretText) -> Result<Invitation, AccountError> {
+    pub async fn invitation(&self, ticket: &TicketHash) -> Result<Invitation, AccountError> {
         let (invitation, _) =
             self.read(&invitation_key(ticket)).await?.ok_or(AccountError::Gone("invitation"))?;
         Ok(invitation)

@@ -34,7 +34,7 @@ mod users;
 
 pub use agents::{Agent, LinkGrant, LinkTarget};
 pub use directory::Directory;
-pub use invitations::Invitation;
+pub use invitations::{Invitation, TicketHash};
 pub use passkeys::Passkey;
 pub use tunnels::{Tunnel, TunnelKind};
 pub use users::{Standing, User, UserState};

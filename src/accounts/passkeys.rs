@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::invitations::invitation_key;
+use super::invitations::{TicketHash, invitation_key};
 use super::users::user_key;
 use super::{AccountError, Accounts, encode};
 use crate::clock::Timestamp;
 use crate::names::{DeviceId, UserId};
-use crate::secret::SecretText;
 use crate::store::{Commit, Cond, Key, Tx};
 
 /// A registered passkey.
@@ -65,7 +64,7 @@ impl Accounts {
     pub async fn add_passkey(
         &self,
         passkey: &Passkey,
-        ticket: Option<&SecretText>,
+        ticket: Option<&TicketHash>,
     ) -> Result<(), AccountError> {
         let credential = credential_key(&passkey.id);
         let mut tx = Tx::new()

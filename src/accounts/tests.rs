@@ -57,16 +57,16 @@ async fn a_name_is_given_to_one_person() {
 async fn an_invitation_works_once_and_for_a_day() {
     let house = House::new();
     let ada = house.add("ada").await;
-    let ticket = house.accounts.invite(&ada.id).await.expect("invited");
+    let ticket = TicketHash::from(&house.accounts.invite(&ada.id).await.expect("invited"));
     assert_eq!(house.accounts.invitation(&ticket).await.expect("good").user, ada.id);
     house.accounts.add_passkey(&house.passkey(&ada.id, b"one"), Some(&ticket)).await.expect("kept");
     let again = house.accounts.add_passkey(&house.passkey(&ada.id, b"two"), Some(&ticket)).await;
     assert!(matches!(again, Err(AccountError::Gone("invitation"))));
 
-    let late = house.accounts.invite(&ada.id).await.expect("invited");
+    let late = TicketHash::from(&house.accounts.invite(&ada.id).await.expect("invited"));
     house.clock.advance(Duration::from_secs(24 * 3600));
     assert!(matches!(house.accounts.invitation(&late).await, Err(AccountError::Gone(_))));
-    let never = SecretText::new("made up".into());
+    let never = TicketHash::from(&SecretText::new("made up".into()));
     assert!(matches!(house.accounts.invitation(&never).await, Err(AccountError::Gone(_))));
 }
 

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::passkeys::credential_key;
+use super::tunnels::tunnel_key;
 use super::{AccountError, Accounts, encode};
 use crate::clock::Timestamp;
-use crate::names::{DeviceId, UserId, UserName};
+use crate::names::{DeviceId, TunnelId, UserId, UserName};
 use crate::store::{Commit, Cond, Key, Tx};
 
 /// Whether a person may sign in.
@@ -98,6 +99,23 @@ impl Accounts {
         }
         let conds = vec![Cond::AtRevision(user_key(id), revision), Cond::Present(credential_key(device))];
         Ok(Standing { user, conds })
+    }
+
+    /// As [`Self::standing`], for a person whose tunnel this is. A tunnel that is not there and one that is somebody
+    /// else's are told apart by nothing.
+    pub async fn standing_on(
+        &self,
+        id: &UserId,
+        device: &DeviceId,
+        tunnel: &TunnelId,
+    ) -> Result<Standing, AccountError> {
+        let mut standing = self.standing(id, device).await?;
+        if self.tunnel(tunnel).await?.user != *id {
+            return Err(AccountError::Missing("such tunnel"));
+        }
+        // A label has one owner for ever: that the tunnel is still there is all that can change.
+        standing.conds.push(Cond::Present(tunnel_key(tunnel)));
+        Ok(standing)
     }
 
     /// A person by name.

@@ -1,5 +1,168 @@
-//! The sign-in site: its pages and its API.
+//! The sign-in site: its pages and its API (contract §5).
+//!
+//! An axum router that knows no Pingora: [`router`] gives the whole site, the edge calls it in process.
+//!
+//! ```text
+//!  GET /auth ──▶ page ──▶ POST sign-in/passkey ──▶ sealed ceremony ──▶ browser, authenticator
+//!                                                                          │
+//!   token at T ◀── destination ◀── deployer session ◀── used once ◀── verified
+//! ```
+//!
+//! A [ceremony] is a sealed note that the browser carries; nothing is kept until it succeeds. Whoever has signed in is
+//! sent on by [destination]: with a token if the tunnel's bind cookie is known, else through the tunnel's
+//! `/.patapim/begin` on the strength of a [grant]. Errors are written in [problem] and nowhere else.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, patch, post};
+
+use crate::access::seal::Sealer;
+use crate::access::{Once, Sessions};
+use crate::accounts::Accounts;
+use crate::clock::{Clock, Timestamp};
+use crate::names::{PublicHosts, TunnelId};
+use crate::secret::Entropy;
 
 pub mod assets;
+mod browser;
+mod ceremony;
+mod cookies;
+mod destination;
+mod device_type;
+mod grant;
+mod link;
+mod origin_check;
 pub mod pages;
+mod passkeys;
+mod payload;
+mod problem;
+mod return_to;
+mod rp_id;
+mod sessions;
+mod sign_in;
+mod signed_in;
+mod site_pages;
 pub mod tunnel_pages;
+mod tunnels;
+mod webauthn;
+
+#[cfg(test)]
+mod tests;
+
+pub use browser::Client;
+pub use rp_id::{RpIdError, check_rp_id};
+
+use problem::Problem;
+use webauthn::Webauthn;
+
+/// Largest body of a request, in bytes. A registration with a long attestation has a few thousand.
+const LONGEST_BODY: usize = 64 * 1024;
+
+/// The `[webauthn]` part of the configuration.
+#[derive(Clone, Debug)]
+pub struct WebauthnSettings {
+    /// The RP ID of every passkey: the deployer's host, or a domain above it.
+    pub rp_id: String,
+}
+
+/// Which desktops are there right now. The edge knows; the deployer asks.
+pub trait Presence: Send + Sync + 'static {
+    /// Whether a tunnel can be used now.
+    fn online(&self, tunnel: &TunnelId) -> bool;
+
+    /// The name of the desktop that serves it, if one does.
+    fn desktop(&self, tunnel: &TunnelId) -> Option<String>;
+
+    /// The desktops linked to it so far are so no more: ends their connections at once, and tells them not to come back.
+    fn unlinked(&self, tunnel: &TunnelId);
+}
+
+/// What the site works with.
+pub struct Deployer {
+    /// Who there is.
+    pub accounts: Accounts,
+    /// Who is signed in.
+    pub sessions: Arc<Sessions>,
+    /// Seals ceremonies and grants.
+    pub sealer: Sealer,
+    /// Knows which of them were used.
+    pub once: Once,
+    /// Our own names.
+    pub hosts: PublicHosts,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Random numbers.
+    pub entropy: Arc<dyn Entropy>,
+    /// How passkeys are made.
+    pub webauthn: WebauthnSettings,
+    /// Which desktops are there.
+    pub presence: Arc<dyn Presence>,
+}
+
+/// The site as its handlers see it.
+struct Site {
+    deployer: Deployer,
+    webauthn: Webauthn,
+    origin: String,
+}
+
+impl std::ops::Deref for Site {
+    type Target = Deployer;
+    fn deref(&self) -> &Deployer {
+        &self.deployer
+    }
+}
+
+impl Site {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// The whole site. Requests should carry a [`Client`] among their extensions.
+pub fn router(deployer: Deployer) -> Router {
+    let origin = deployer.hosts.deployer_origin();
+    let webauthn = Webauthn::new(&deployer.webauthn.rp_id, &origin);
+    let site = Arc::new(Site { deployer, webauthn, origin });
+
+    let api = Router::new()
+        .route("/passkeys/registration", post(passkeys::begin_registration))
+        .route("/passkeys/registration/{ceremony}", post(passkeys::finish_registration))
+        .route("/passkeys", get(passkeys::list))
+        .route("/passkeys/{id}", patch(passkeys::rename).delete(passkeys::remove))
+        .route("/sign-in/passkey", post(sign_in::passkey::begin))
+        .route("/sign-in/passkey/{ceremony}", post(sign_in::passkey::finish))
+        .route("/sign-out", post(sessions::sign_out))
+        .route("/sessions", get(sessions::list).delete(sessions::end_all))
+        .route("/sessions/{id}", delete(sessions::end))
+        .route("/tunnels", get(tunnels::list))
+        .route("/tunnels/{id}", patch(tunnels::change).delete(tunnels::remove))
+        .route("/link", post(link::link))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .route_layer(from_fn_with_state(Arc::clone(&site), origin_check::guard))
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(map_response(problem::with_api_headers));
+
+    Router::new()
+        .route("/", get(site_pages::home))
+        .route("/auth", get(site_pages::auth))
+        .route("/enrol", get(site_pages::enrol))
+        .route("/settings/security", get(site_pages::security))
+        .route("/assets/{version}/{name}", get(site_pages::asset))
+        .nest("/api/v1", api)
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .fallback(not_found)
+        .with_state(site)
+}
+
+async fn not_found(request: Request) -> Response {
+    if request.uri().path().starts_with("/api/") {
+        Problem::no_such_call().into_response()
+    } else {
+        site_pages::not_found()
+    }
+}

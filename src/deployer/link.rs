@@ -1,0 +1,106 @@
+//! Linking a desktop: its key is pinned to a tunnel.
+//!
+//! A headless desktop brings a one-time token that its owner had made. Where there is none, a person approves a code
+//! (RFC 8628 in shape); that way is refused for now, with the way that works.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::Site;
+use super::browser::Browser;
+use super::payload::{DisplayName, Payload};
+use super::problem::Problem;
+use crate::accounts::AccountError;
+use crate::names::{TunnelId, UserName};
+use crate::secret::{SecretText, base64url, from_base64url, sha256};
+
+/// Longest key taken, in bytes: RSA of 4096 bits has 550.
+const LONGEST_KEY: usize = 1024;
+
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    name: DisplayName,
+    /// SubjectPublicKeyInfo in DER (RFC 5280 §4.1), base64url.
+    public_key: String,
+    token: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Linked {
+    tunnel: TunnelId,
+    user: UserName,
+    tunnel_url: String,
+}
+
+/// `POST /link`
+pub(super) async fn link(
+    State(site): State<Arc<Site>>,
+    browser: Browser,
+    Payload(Asked { name, public_key, token }): Payload<Asked>,
+) -> Result<Response, Problem> {
+    let key = from_base64url(&public_key)
+        .filter(|der| is_one_sequence(der))
+        .ok_or_else(|| Problem::field("public_key", "not a SubjectPublicKeyInfo in DER, base64url"))?;
+    match token {
+        Some(token) => by_token(&site, &browser, &SecretText::new(token), &key, name.as_str()).await,
+        None => Err(Problem::link_token_required()),
+    }
+}
+
+async fn by_token(
+    site: &Site,
+    browser: &Browser,
+    token: &SecretText,
+    key: &[u8],
+    name: &str,
+) -> Result<Response, Problem> {
+    let pin = base64url(sha256(key));
+    let address = &*browser.visitor.address;
+    let linked = match site.accounts.link_by_token(token, &pin, name).await {
+        // The token is good for nobody then; which of these it was is no business of whoever holds it.
+        Err(AccountError::Missing(_) | AccountError::Disabled) => Err(Problem::link_refused()),
+        other => other.map_err(Problem::from),
+    };
+    let (agent, tunnel) = linked.inspect_err(|_| {
+        tracing::warn!(target: "audit", address, "linking of a desktop refused");
+    })?;
+    // A tunnel that was taken over has forgotten its former desktop, which must not go on serving it.
+    site.presence.unlinked(&tunnel.id);
+    let user = site.accounts.user(&agent.user).await?.name;
+    tracing::info!(target: "audit", %user, tunnel = %tunnel.id, pin, address, "desktop linked");
+    let tunnel_url = site.hosts.tunnel_origin(&tunnel.id);
+    Ok((StatusCode::CREATED, Json(Linked { tunnel: tunnel.id, user, tunnel_url })).into_response())
+}
+
+/// Whether `der` is one SEQUENCE and nothing after it. What is in it, the handshake will prove.
+fn is_one_sequence(der: &[u8]) -> bool {
+    let (header, length) = match *der {
+        [0x30, short @ 0..=0x7f, ..] => (2, usize::from(short)),
+        [0x30, 0x81, length @ 0x80..=0xff, ..] => (3, usize::from(length)),
+        [0x30, 0x82, high @ 1..=0xff, low, ..] => (4, usize::from(u16::from_be_bytes([high, low]))),
+        _ => return false,
+    };
+    der.len() <= LONGEST_KEY && der.len() == header + length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_one_sequence() {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let spki = rcgen::PublicKeyData::subject_public_key_info(&key);
+        assert!(is_one_sequence(&spki));
+        assert!(!is_one_sequence(&spki[..spki.len() - 1]), "too short");
+        assert!(!is_one_sequence(&[&spki[..], &[0]].concat()), "too long");
+        assert!(
+            !is_one_sequence(&[]) && !is_one_sequence(&[0x31, 0]) && !is_one_sequence(&[0x30, 0x81, 1, 0])
+        );
+    }
+}

@@ -1,0 +1,270 @@
+//! What the API says when it does not do what was asked: `application/problem+json` (RFC 9457).
+//!
+//! The only place that turns errors into answers. What the client is told and what the log is told are two fields: a
+//! refused sign-in looks the same whatever the reason, and the reason is in the log.
+
+use std::borrow::Cow;
+
+use axum::extract::rejection::JsonRejection;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderName};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::access::cookies;
+use crate::access::sessions::SessionError;
+use crate::accounts::AccountError;
+use crate::store::StoreError;
+
+/// What went wrong. The names in the address are stable: scripts may rely on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Malformed,
+    SignInRequired,
+    SignInRefused,
+    ForeignOrigin,
+    StepUpRequired,
+    RegistrationRefused,
+    InvitationRefused,
+    LinkTokenRequired,
+    LinkRefused,
+    NotFound,
+    MethodNotAllowed,
+    Taken,
+    LastFactor,
+    Overtaken,
+    TooLarge,
+    NotJson,
+    Failed,
+    Unavailable,
+}
+
+impl Kind {
+    /// Status, last part of the type's address, title.
+    const fn facts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request cannot be read"),
+            Self::SignInRequired => (StatusCode::UNAUTHORIZED, "sign-in-required", "Nobody is signed in"),
+            Self::SignInRefused => (StatusCode::UNAUTHORIZED, "sign-in-refused", "The sign-in was refused"),
+            Self::ForeignOrigin => {
+                (StatusCode::FORBIDDEN, "foreign-origin", "Not from this site's own pages")
+            }
+            Self::StepUpRequired => (StatusCode::FORBIDDEN, "step-up-required", "A fresh sign-in is needed"),
+            Self::RegistrationRefused => {
+                (StatusCode::FORBIDDEN, "registration-refused", "The registration was refused")
+            }
+            Self::InvitationRefused => {
+                (StatusCode::FORBIDDEN, "invitation-refused", "The invitation is not good")
+            }
+            Self::LinkTokenRequired => {
+                (StatusCode::FORBIDDEN, "link-token-required", "A link token is needed")
+            }
+            Self::LinkRefused => (StatusCode::FORBIDDEN, "link-refused", "The link token is not good"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not with this method")
+            }
+            Self::Taken => (StatusCode::CONFLICT, "taken", "It is taken"),
+            Self::LastFactor => (StatusCode::CONFLICT, "last-factor", "The last way to sign in is kept"),
+            Self::Overtaken => (StatusCode::CONFLICT, "overtaken", "The account was changed meanwhile"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
+            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The request is not JSON"),
+            Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "failed", "Something went wrong here"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available right now"),
+        }
+    }
+}
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub(super) struct Problem {
+    kind: Kind,
+    detail: Cow<'static, str>,
+    /// For the log only.
+    cause: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+}
+
+impl Problem {
+    fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, detail: detail.into(), cause: None }
+    }
+
+    /// A field that is missing or is not what it should be.
+    pub(super) fn field(name: &str, fault: &str) -> Self {
+        Self::new(Kind::Malformed, format!("{name}: {fault}"))
+    }
+
+    pub(super) fn sign_in_required() -> Self {
+        Self::new(Kind::SignInRequired, "Sign in first.")
+    }
+
+    /// One answer for an unknown passkey, a wrong signature, a used or late ceremony: a stranger learns nothing from it.
+    pub(super) fn sign_in_refused() -> Self {
+        const DETAIL: &str =
+            "This passkey is not known here, or the attempt took too long. Please try again.";
+        Self::new(Kind::SignInRefused, DETAIL)
+    }
+
+    pub(super) fn foreign_origin() -> Self {
+        Self::new(Kind::ForeignOrigin, "Changes are made from this site's own pages only.")
+    }
+
+    pub(super) fn step_up_required() -> Self {
+        Self::new(
+            Kind::StepUpRequired,
+            "This needs a sign-in within the last 10 minutes. Please sign in again.",
+        )
+    }
+
+    /// One answer for all that can be wrong with a registration, as for a sign-in.
+    pub(super) fn registration_refused() -> Self {
+        const DETAIL: &str =
+            "The new passkey could not be verified, or the attempt took too long. Please try again.";
+        Self::new(Kind::RegistrationRefused, DETAIL)
+    }
+
+    pub(super) fn invitation_refused() -> Self {
+        const DETAIL: &str = "This invitation was used, has expired, or never was. Ask for a new one.";
+        Self::new(Kind::InvitationRefused, DETAIL)
+    }
+
+    pub(super) fn link_token_required() -> Self {
+        const DETAIL: &str = "This edge links a desktop by a one-time token: have one made with \
+                              `patapim-edge agent token --user NAME`, then link with `--token`.";
+        Self::new(Kind::LinkTokenRequired, DETAIL)
+    }
+
+    pub(super) fn link_refused() -> Self {
+        const DETAIL: &str = "This link token was used, has expired, or never was. Have a new one made.";
+        Self::new(Kind::LinkRefused, DETAIL)
+    }
+
+    pub(super) fn not_found(what: &'static str) -> Self {
+        Self::new(Kind::NotFound, format!("There is no {what}."))
+    }
+
+    pub(super) fn no_such_call() -> Self {
+        Self::new(Kind::NotFound, "There is no such call at this address.")
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(Kind::MethodNotAllowed, "This address does not take this method; see the Allow header.")
+    }
+
+    pub(super) fn failed(cause: impl ToString) -> Self {
+        let detail = "The fault is on our side. Please try again in a moment.";
+        Self { cause: Some(cause.to_string()), ..Self::new(Kind::Failed, detail) }
+    }
+
+    /// Whether the fault is ours, not the client's.
+    pub(super) fn is_ours(&self) -> bool {
+        self.kind.facts().0.is_server_error()
+    }
+
+    /// Tells the log what the client is not told.
+    pub(super) fn log(&self) {
+        if let Some(cause) = &self.cause {
+            tracing::error!(cause, "the deployer could not answer");
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.log();
+        let (status, slug, title) = self.kind.facts();
+        let body = Body {
+            r#type: format!("/problems/{slug}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+        };
+        let mut response = (status, axum::Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §15.5.2 wants a challenge; a browser opens no dialog for this one.
+            let challenge = format!("Cookie cookie-name=\"{}\"", cookies::DEPLOYER);
+            headers.extend(HeaderValue::try_from(challenge).map(|value| (header::WWW_AUTHENTICATE, value)));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        with_headers(response)
+    }
+}
+
+/// What every answer of the API carries, errors and successes.
+pub(super) async fn with_api_headers(response: Response) -> Response {
+    with_headers(response)
+}
+
+fn with_headers(mut response: Response) -> Response {
+    const HEADERS: [(HeaderName, &str); 6] = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Missing(what) => Self::not_found(what),
+            AccountError::Taken(what) => Self::new(Kind::Taken, format!("There is one already: {what}.")),
+            AccountError::LastFactor => Self::new(
+                Kind::LastFactor,
+                "This is the last way to sign in. Register another passkey first.",
+            ),
+            AccountError::Gone("invitation") => Self::invitation_refused(),
+            AccountError::Gone(_) => Self::link_refused(),
+            AccountError::Disabled => Self::sign_in_refused(),
+            AccountError::Contended => Self::new(Kind::Overtaken, "Please look again, then try again."),
+            AccountError::Store(error) => error.into(),
+            error @ (AccountError::Name(_) | AccountError::Damaged(..)) => Self::failed(error),
+        }
+    }
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Overtaken => Self::new(Kind::Overtaken, "Please sign in again."),
+            SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let detail = "The edge cannot reach its store. Please try again in a moment.";
+        Self { cause: Some(error.to_string()), ..Self::new(Kind::Unavailable, detail) }
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(Kind::TooLarge, "A body has at most 64 KiB."),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                Self::new(Kind::NotJson, "Send the header `Content-Type: application/json`.")
+            }
+            _ => Self::new(Kind::Malformed, rejection.body_text()),
+        }
+    }
+}

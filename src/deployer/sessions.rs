@@ -1,0 +1,99 @@
+//! A person's sessions: listed, ended.
+//!
+//! Ending one needs no fresh sign-in: it takes something away from whoever has it, and should never be put off.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use http::StatusCode;
+use serde::Serialize;
+
+use super::Site;
+use super::browser::Browser;
+use super::cookies::{STATE, expire};
+use super::problem::Problem;
+use super::signed_in::SignedIn;
+use crate::access::cookies::DEPLOYER;
+use crate::access::{Cause, Session, Target};
+use crate::clock::{self, Timestamp};
+use crate::names::{DeviceId, SessionId, TunnelId, UserName};
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: &'a SessionId,
+    user: &'a UserName,
+    /// None: at the deployer.
+    tunnel: Option<&'a TunnelId>,
+    device: &'a DeviceId,
+    device_name: &'a str,
+    #[serde(serialize_with = "clock::as_rfc3339")]
+    since: Timestamp,
+    #[serde(serialize_with = "clock::as_rfc3339")]
+    last_seen: Timestamp,
+    address: &'a str,
+    user_agent: &'a str,
+    /// The one that asks.
+    current: bool,
+}
+
+impl<'a> Shown<'a> {
+    fn new(session: &'a Session, current: &Session) -> Self {
+        Self {
+            id: session.id(),
+            user: session.user_name(),
+            tunnel: session.realm().tunnel(),
+            device: session.device(),
+            device_name: session.device_name(),
+            since: session.created_at(),
+            last_seen: session.last_seen(),
+            address: session.address(),
+            user_agent: session.user_agent(),
+            current: session.id() == current.id(),
+        }
+    }
+}
+
+/// `GET /sessions`
+pub(super) async fn list(State(site): State<Arc<Site>>, SignedIn(current): SignedIn) -> Response {
+    let sessions = site.sessions.list();
+    let theirs = sessions.iter().filter(|session| session.user() == current.user());
+    Json(theirs.map(|session| Shown::new(session, &current)).collect::<Vec<_>>()).into_response()
+}
+
+/// `DELETE /sessions/{id}`
+pub(super) async fn end(
+    State(site): State<Arc<Site>>,
+    SignedIn(current): SignedIn,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let sessions = site.sessions.list();
+    let session = sessions
+        .iter()
+        .find(|session| session.id().as_str() == id && session.user() == current.user())
+        .ok_or_else(|| Problem::not_found("such session"))?;
+    site.sessions.revoke(&Target::Session(session.id().clone()), Cause::Person).await?;
+    Ok(if session.id() == current.id() { signed_out() } else { StatusCode::NO_CONTENT.into_response() })
+}
+
+/// `DELETE /sessions`: all of them, this one included, and every token not yet used.
+pub(super) async fn end_all(
+    State(site): State<Arc<Site>>,
+    SignedIn(current): SignedIn,
+) -> Result<Response, Problem> {
+    site.sessions.revoke(&Target::User(current.user().clone()), Cause::Person).await?;
+    Ok(signed_out())
+}
+
+/// `POST /sign-out`. Without a session there is nothing to end, and that is fine.
+pub(super) async fn sign_out(State(site): State<Arc<Site>>, browser: Browser) -> Result<Response, Problem> {
+    if let Some(session) = &browser.session {
+        site.sessions.revoke(&Target::Session(session.id().clone()), Cause::Logout).await?;
+    }
+    Ok(signed_out())
+}
+
+fn signed_out() -> Response {
+    (StatusCode::NO_CONTENT, AppendHeaders([expire(DEPLOYER), expire(STATE)])).into_response()
+}

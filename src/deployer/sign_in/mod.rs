@@ -1,0 +1,127 @@
+//! Signing in: whatever the proof, what follows is the same.
+//!
+//! Each way to sign in is a [`Proof`] in a file of its own. [`enter`] takes any of them to a deployer session and a
+//! place to go, counts it and writes it down.
+
+use axum::Json;
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use http::HeaderValue;
+use http::header::HeaderName;
+use serde::{Deserialize, Serialize};
+
+use super::browser::Browser;
+use super::cookies::Sent;
+use super::problem::Problem;
+use super::return_to::ReturnTo;
+use super::{Site, cookies, destination};
+use crate::access::SignIn;
+use crate::access::cookies::{BindHash, DEPLOYER};
+use crate::access::sessions::{DEPLOYER_SESSION, SessionError};
+use crate::accounts::AccountError;
+use crate::metrics::{SignInMethod, SignInResult, metrics};
+use crate::names::TunnelId;
+
+pub(super) mod passkey;
+
+/// Where the person wants to go: asked for at the beginning, honoured at the end.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Wanted {
+    /// The tunnel; none: the only one, or the list.
+    pub(super) tunnel: Option<TunnelId>,
+    /// The hash of the bind cookie that the browser has for it.
+    pub(super) bind: Option<BindHash>,
+    #[serde(default)]
+    pub(super) return_to: ReturnTo,
+}
+
+/// Evidence of who somebody is.
+pub(super) trait Proof: Send {
+    /// Its kind.
+    const METHOD: SignInMethod;
+
+    /// Judges it, and uses it up: of one proof given twice, one passes.
+    async fn judge(self, site: &Site, browser: &Browser) -> Result<Proven, NotProven>;
+}
+
+/// Somebody is who they say.
+pub(super) struct Proven {
+    pub(super) who: SignIn,
+    pub(super) wanted: Wanted,
+}
+
+/// Nobody got in.
+pub(super) enum NotProven {
+    /// The proof is no good. The reason is for the log; the answer is the same for all.
+    Refused(String),
+    /// It could not be judged.
+    Trouble(Problem),
+}
+
+impl<E: Into<Problem>> From<E> for NotProven {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+#[derive(Serialize)]
+struct Entered {
+    redirect: String,
+}
+
+/// Judges `proof` and lets its person in.
+pub(super) async fn enter<P: Proof>(site: &Site, browser: &Browser, proof: P) -> Result<Response, Problem> {
+    let method = P::METHOD.as_str();
+    let address = &*browser.visitor.address;
+    let entered = match proof.judge(site, browser).await {
+        Ok(Proven { who, wanted }) => match open_session(site, browser, &who).await {
+            Ok(cookie) => Ok((who, wanted, cookie)),
+            Err(error) => Err(error),
+        },
+        Err(not) => Err(not),
+    };
+    match entered {
+        Ok((who, wanted, session)) => {
+            metrics().sign_in(P::METHOD, SignInResult::Ok);
+            let (user, device) = (&who.user_name, &who.device);
+            tracing::info!(target: "audit", method, %user, %device, address, "signed in");
+            let destination = destination::of(site, &who, &wanted).await?;
+            let cookies = std::iter::once(session).chain(destination.grant.map(|grant| grant.cookie()));
+            let body = Json(Entered { redirect: destination.redirect });
+            Ok((AppendHeaders(cookies.collect::<Vec<_>>()), body).into_response())
+        }
+        Err(NotProven::Refused(reason)) => {
+            metrics().sign_in(P::METHOD, SignInResult::Refused);
+            tracing::warn!(target: "audit", method, reason, address, "sign-in refused");
+            Err(Problem::sign_in_refused())
+        }
+        Err(NotProven::Trouble(problem)) => Err(problem),
+    }
+}
+
+/// Opens a session here, in place of the one this browser may have; gives its cookie.
+pub(super) async fn open_session(
+    site: &Site,
+    browser: &Browser,
+    who: &SignIn,
+) -> Result<(HeaderName, HeaderValue), NotProven> {
+    for _ in 0..4 {
+        let standing = match site.accounts.standing(&who.user, &who.device).await {
+            Ok(standing) => standing,
+            Err(error @ (AccountError::Missing(_) | AccountError::Disabled)) => {
+                return Err(NotProven::Refused(error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let former = browser.session.as_deref();
+        match site.sessions.open_deployer(who, &browser.visitor, standing.conds, former).await {
+            Ok((_, cookie)) => {
+                let value = cookie.to_value();
+                return Ok(cookies::set(DEPLOYER, value.reveal(), Some(DEPLOYER_SESSION), Sent::Strict));
+            }
+            // The account was written meanwhile: see whether they are still who they were.
+            Err(SessionError::Overtaken) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(SessionError::Overtaken.into())
+}

@@ -1,0 +1,98 @@
+//! Signing in with a passkey, without typing a name: the passkey says whose it is.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use serde_json::json;
+use webauthn_rs_core::proto::PublicKeyCredential;
+
+use super::{NotProven, Proof, Proven, Wanted, enter};
+use crate::access::{Method, SignIn};
+use crate::accounts::AccountError;
+use crate::deployer::Site;
+use crate::deployer::browser::Browser;
+use crate::deployer::ceremony::{self, Ceremony, Intent};
+use crate::deployer::payload::Payload;
+use crate::deployer::problem::Problem;
+use crate::deployer::webauthn::{Challenge, Fault};
+use crate::metrics::SignInMethod;
+use crate::names::DeviceId;
+
+/// `POST /sign-in/passkey`
+pub(in crate::deployer) async fn begin(
+    State(site): State<Arc<Site>>,
+    browser: Browser,
+    Payload(wanted): Payload<Wanted>,
+) -> Result<Response, Problem> {
+    let challenge = Challenge::random(&*site.entropy);
+    let options = site.webauthn.request_options(&challenge).map_err(Problem::failed)?;
+    let (ceremony, cookie) = ceremony::begin(&site, &browser, &challenge, Intent::SignIn(wanted));
+    let body = Json(json!({ "ceremony": ceremony, "publicKey": options }));
+    Ok((AppendHeaders(cookie), body).into_response())
+}
+
+/// `POST /sign-in/passkey/{ceremony}`
+pub(in crate::deployer) async fn finish(
+    State(site): State<Arc<Site>>,
+    browser: Browser,
+    Path(ceremony): Path<String>,
+    Payload(answer): Payload<PublicKeyCredential>,
+) -> Result<Response, Problem> {
+    enter(&site, &browser, Assertion { ceremony, answer }).await
+}
+
+/// What the browser brings back.
+struct Assertion {
+    ceremony: String,
+    answer: PublicKeyCredential,
+}
+
+impl Proof for Assertion {
+    const METHOD: SignInMethod = SignInMethod::Passkey;
+
+    async fn judge(self, site: &Site, browser: &Browser) -> Result<Proven, NotProven> {
+        let ceremony = Ceremony::open(site, browser, self.ceremony).map_err(refused)?;
+        let Intent::SignIn(wanted) = &ceremony.intent else { return Err(refused(ceremony::Fault::Kind)) };
+        let device = DeviceId::of_credential(&self.answer.raw_id);
+        let passkey = match site.accounts.passkey(&device).await {
+            Ok(passkey) => passkey,
+            Err(error @ AccountError::Missing(_)) => return Err(refused(error)),
+            Err(error) => return Err(error.into()),
+        };
+        let record = match site.webauthn.authenticate(&ceremony.challenge, &self.answer, &passkey) {
+            Ok(record) => record,
+            Err(fault) => {
+                if fault == Fault::Counter {
+                    let user = &passkey.user;
+                    tracing::warn!(target: "audit", %user, %device, "a passkey's counter went back: it may have been copied");
+                }
+                return Err(refused(fault));
+            }
+        };
+        ceremony.spend(site).await?.map_err(refused)?;
+        let user = match site.accounts.active_user(&passkey.user).await {
+            Ok(user) => user,
+            Err(error @ (AccountError::Missing(_) | AccountError::Disabled)) => return Err(refused(error)),
+            Err(error) => return Err(error.into()),
+        };
+        match site.accounts.passkey_used(&user.id, &device, &record).await {
+            Err(error @ AccountError::Missing(_)) => return Err(refused(error)),
+            other => other?,
+        }
+        let who = SignIn {
+            user: user.id,
+            user_name: user.name,
+            device,
+            device_name: passkey.name,
+            method: Method::Passkey,
+            at: site.now(),
+        };
+        Ok(Proven { who, wanted: wanted.clone() })
+    }
+}
+
+fn refused(reason: impl std::fmt::Display) -> NotProven {
+    NotProven::Refused(reason.to_string())
+}

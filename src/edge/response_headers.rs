@@ -1,0 +1,134 @@
+//! What of an app's answer reaches the browser (contract, section 4).
+//!
+//! An app is a guest on its host: siblings are other people's. It may say what it likes about its own host, and
+//! nothing about the others, nor about the edge's cookies.
+
+use http::header::{HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+
+use super::cookies;
+
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
+/// Makes `response`, from the app at `own_host`, what the browser may see.
+pub(super) fn rewrite(response: &mut ResponseHeader, own_host: &str) -> Result<()> {
+    response.remove_header("alt-svc");
+    filter_values(response, &SET_COOKIE, |cookie| {
+        (!cookies::is_ours(cookie) && !reaches_beyond(cookie, own_host)).then(|| cookie.to_vec())
+    })?;
+    filter_values(response, &STRICT_TRANSPORT_SECURITY, |field| {
+        Some(without_pieces(field, b';', |name| name.eq_ignore_ascii_case(b"includesubdomains")))
+    })?;
+    filter_values(response, &CLEAR_SITE_DATA, |field| {
+        let kept = without_pieces(field, b',', |kind| {
+            let kind = kind.strip_prefix(b"\"").and_then(|kind| kind.strip_suffix(b"\"")).unwrap_or(kind);
+            kind == b"*" || kind.eq_ignore_ascii_case(b"cookies") || kind.eq_ignore_ascii_case(b"clienthints")
+        });
+        (!kept.is_empty()).then_some(kept)
+    })
+}
+
+/// Removes the fields that belong to one connection, for answers that did not come through Pingora's own upstreams.
+pub(super) fn strip_hop_by_hop(response: &mut ResponseHeader) {
+    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer"] {
+        response.remove_header(name);
+    }
+}
+
+/// Whether a `Set-Cookie` names any domain but the app's own host. An empty domain is as good as none (RFC 6265 §5.2.3).
+fn reaches_beyond(cookie: &[u8], own_host: &str) -> bool {
+    cookie.split(|&byte| byte == b';').skip(1).any(|attribute| {
+        let (name, value) = halves(attribute, b'=');
+        let domain = value.strip_prefix(b".").unwrap_or(value);
+        name.eq_ignore_ascii_case(b"domain") && !value.is_empty() && !domain.eq_ignore_ascii_case(own_host.as_bytes())
+    })
+}
+
+/// Runs every value of the field through `keep`, which gives the value to send or `None` for none. Where all stay as
+/// they are, nothing is touched.
+fn filter_values(
+    response: &mut ResponseHeader,
+    name: &HeaderName,
+    keep: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Result<()> {
+    let before: Vec<&HeaderValue> = response.headers.get_all(name).iter().collect();
+    let after: Vec<Vec<u8>> = before.iter().filter_map(|value| keep(value.as_bytes())).collect();
+    if before.iter().map(|value| value.as_bytes()).eq(after.iter().map(Vec::as_slice)) {
+        return Ok(());
+    }
+    response.remove_header(name);
+    for value in after {
+        response.append_header(name.clone(), value)?;
+    }
+    Ok(())
+}
+
+/// The list without the pieces whose name, before any `=`, is `unwanted`; as it was when there is none.
+fn without_pieces(list: &[u8], separator: u8, unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let pieces = || list.split(|&byte| byte == separator);
+    if !pieces().any(|piece| unwanted(halves(piece, b'=').0)) {
+        return list.to_vec();
+    }
+    let kept: Vec<&[u8]> =
+        pieces().filter(|piece| !unwanted(halves(piece, b'=').0)).map(<[u8]>::trim_ascii).collect();
+    kept.join(&[separator, b' '][..])
+}
+
+/// The trimmed text before and after the first `at`.
+fn halves(text: &[u8], at: u8) -> (&[u8], &[u8]) {
+    match text.iter().position(|&byte| byte == at) {
+        Some(place) => (text[..place].trim_ascii(), text[place + 1..].trim_ascii()),
+        None => (text.trim_ascii(), b""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(fields: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
+        let mut response = ResponseHeader::build(200, None).expect("a response");
+        for (name, value) in fields {
+            response.append_header(*name, *value).expect("a field");
+        }
+        rewrite(&mut response, "ada.tunnel.patapim.test").expect("rewritten");
+        let text = |value: &HeaderValue| value.to_str().expect("text").to_owned();
+        response.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+    }
+
+    #[test]
+    fn cookies_for_siblings_or_in_the_edges_name_are_removed() {
+        let kept = rewritten(&[
+            ("set-cookie", "a=1; Path=/"),
+            ("set-cookie", "b=1; Domain=patapim.test"),
+            ("set-cookie", "c=1; domain = .tunnel.patapim.test"),
+            ("set-cookie", "d=1; Domain=ada.tunnel.patapim.test; Domain=patapim.test"),
+            ("set-cookie", "e=1; Domain=.Ada.tunnel.patapim.test"),
+            ("set-cookie", "f=1; Domain="),
+            ("set-cookie", "__Host-patapim-session=x; Secure; Path=/"),
+            ("set-cookie", " __HOST-PATAPIM-bind=x"),
+            ("set-cookie", "=__Host-patapim-session=x"),
+            ("set-cookie", "__Host-patapim-session"),
+        ]);
+        let names: Vec<&str> = kept.iter().map(|(_, value)| &value[..1]).collect();
+        assert_eq!(names, ["a", "e", "f"]);
+    }
+
+    #[test]
+    fn an_app_speaks_of_its_own_host_only() {
+        for (field, before, after) in [
+            ("strict-transport-security", "max-age=5; includeSubDomains; preload", Some("max-age=5; preload")),
+            ("strict-transport-security", "max-age=5 ;INCLUDESUBDOMAINS", Some("max-age=5")),
+            ("strict-transport-security", "max-age=5", Some("max-age=5")),
+            ("clear-site-data", "\"cache\", \"cookies\",\"storage\"", Some("\"cache\", \"storage\"")),
+            ("clear-site-data", "\"*\"", None),
+            ("clear-site-data", "\"Cookies\", \"clientHints\"", None),
+            ("clear-site-data", "\"cache\",\"storage\"", Some("\"cache\",\"storage\"")),
+            ("alt-svc", "h3=\":443\"", None),
+        ] {
+            let kept = rewritten(&[(field, before)]);
+            assert_eq!(kept.first().map(|(_, value)| value.as_str()), after, "{field}: {before}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The `token` parameters of a query: found, told apart from the app's own, taken out.
+//!
+//! The deployer hands its token over as `?…&token=<jwt>`, and an app may have a `token` of its own. Works on the
+//! raw bytes of the request target: what is not taken out stays byte for byte what it was.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// A request target's path and query.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'t> {
+    path: &'t [u8],
+    query: Option<&'t [u8]>,
+}
+
+/// One `token` parameter.
+#[derive(Debug)]
+pub(super) struct TokenParam<'t> {
+    value: Cow<'t, [u8]>,
+    place: Range<usize>,
+}
+
+impl<'t> Target<'t> {
+    /// Splits at the first question mark.
+    pub(super) fn parse(target: &'t [u8]) -> Self {
+        match target.iter().position(|&byte| byte == b'?') {
+            Some(at) => Self { path: &target[..at], query: Some(&target[at + 1..]) },
+            None => Self { path: target, query: None },
+        }
+    }
+
+    /// The path, as it was sent.
+    pub(super) fn path(&self) -> &'t [u8] {
+        self.path
+    }
+
+    /// Every parameter whose decoded name is `token`, in order.
+    pub(super) fn tokens(&self) -> impl DoubleEndedIterator<Item = TokenParam<'t>> {
+        let query = self.query.unwrap_or_default();
+        let mut found = Vec::new();
+        let mut begin = 0;
+        for piece in query.split(|&byte| byte == b'&') {
+            let place = begin..begin + piece.len();
+            begin = place.end + 1;
+            let equals = piece.iter().position(|&byte| byte == b'=');
+            let (name, value) = equals.map_or((piece, &b""[..]), |at| (&piece[..at], &piece[at + 1..]));
+            if *percent_decoded(name) == *b"token" {
+                found.push(TokenParam { value: percent_decoded(value), place });
+            }
+        }
+        found.into_iter()
+    }
+
+    /// The target without `token`; without a question mark where nothing else was behind it.
+    pub(super) fn without(&self, token: &TokenParam<'_>) -> Vec<u8> {
+        let mut out = self.path.to_vec();
+        let Some(query) = self.query else { return out };
+        let (before, after) = (&query[..token.place.start], &query[token.place.end..]);
+        // One of the two separators goes with the parameter.
+        let rest = match (before.strip_suffix(b"&"), after.strip_prefix(b"&")) {
+            (Some(before), _) => [before, after].concat(),
+            (None, Some(after)) => after.to_vec(),
+            (None, None) => return out,
+        };
+        out.push(b'?');
+        out.extend(rest);
+        out
+    }
+}
+
+impl TokenParam<'_> {
+    /// The value, when it looks like a JWT: three parts in any base64 alphabet, the last possibly empty. Wider than
+    /// what verifies, so that a re-spelled token is judged and refused, not taken for the app's.
+    pub(super) fn jwt_shaped(&self) -> Option<&str> {
+        let base64 = |part: &[u8]| {
+            part.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/' | b'='))
+        };
+        let mut parts = self.value.split(|&byte| byte == b'.');
+        let shaped = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(header), Some(claims), Some(signature), None) => {
+                !header.is_empty() && !claims.is_empty() && [header, claims, signature].into_iter().all(base64)
+            }
+            _ => false,
+        };
+        std::str::from_utf8(&self.value).ok().filter(|_| shaped)
+    }
+}
+
+/// Decodes `%XX`; leaves a malformed escape as it stands.
+fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = match (byte, after) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
+            _ => None,
+        };
+        out.push(escaped.unwrap_or(byte));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    Cow::Owned(out)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn without_last(target: &str) -> String {
+        let target = Target::parse(target.as_bytes());
+        let token = target.tokens().next_back().expect("a token");
+        String::from_utf8(target.without(&token)).expect("text")
+    }
+
+    #[test]
+    fn the_token_goes_and_everything_else_stays_byte_for_byte() {
+        for (with, without) in [
+            ("/a?token=x.y.z", "/a"),
+            ("/a?b=%2f+%20&token=x.y.z", "/a?b=%2f+%20"),
+            ("/a?token=x.y.z&b=1", "/a?b=1"),
+            ("/a?b&&token=x.y.z&&c=?#", "/a?b&&&c=?#"),
+            ("/?token=app&token=x.y.z", "/?token=app"),
+            ("/?a=token=1&token=x", "/?a=token=1"),
+            ("/?&token=x", "/?"),
+        ] {
+            assert_eq!(without_last(with), without, "{with}");
+        }
+    }
+
+    #[test]
+    fn a_spelled_out_name_is_the_same_name() {
+        let target = Target::parse(b"/?%74oken=a%2Eb.c&Token=x&tokens=y");
+        let tokens: Vec<_> = target.tokens().collect();
+        assert_eq!(tokens.len(), 1);
+        assert_eq!(tokens[0].jwt_shaped(), Some("a.b.c"));
+    }
+
+    #[test]
+    fn only_three_base64_parts_look_like_a_jwt() {
+        for (value, shaped) in [
+            ("ey.ey.sig", true),
+            ("ey.ey.", true),
+            ("ey==.e/y.s+g", true),
+            ("ey.ey", false),
+            ("a.b.c.d", false),
+            (".b.c", false),
+            ("app-token", false),
+            ("a.b.c%00", false),
+            ("", false),
+        ] {
+            let text = format!("/?token={value}");
+            let target = Target::parse(text.as_bytes());
+            let token = target.tokens().next().expect("a token");
+            assert_eq!(token.jwt_shaped().is_some(), shaped, "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_survives_the_token_between_its_parameters(
+            before in "[a-su-z=%&+?/]{0,20}", after in "[a-su-z=%&+?/]{0,20}"
+        ) {
+            let (before, after) = (format!("b{before}"), format!("a{after}"));
+            prop_assert_eq!(
+                without_last(&format!("/p?{before}&token=x.y.z&{after}")),
+                format!("/p?{before}&{after}")
+            );
+        }
+    }
+}

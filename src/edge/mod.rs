@@ -1,10 +1,15 @@
 //! The public server.
 pub mod admin_commands;
 pub mod admin_socket;
+mod certificate_dates;
 mod cookies;
 mod cross_site;
+mod listen;
 mod request_headers;
 mod request_kind;
 mod response_headers;
+#[cfg(test)]
+mod test_certificate;
+mod tls;
 mod token_query;
 mod websocket;

@@ -2,8 +2,12 @@
 pub mod admin_commands;
 pub mod admin_socket;
 mod certificate_dates;
+mod connection;
 mod cookies;
 mod cross_site;
+mod drain;
+mod hello;
+mod life;
 mod listen;
 mod request_headers;
 mod request_kind;

@@ -1,0 +1,99 @@
+//! Stopping: what is under way may end, for a while.
+//!
+//! Pingora's own server sleeps through the whole grace period whatever happens. Here everything under way holds a
+//! guard, and the wait ends with the last of them.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// After the last request, its last bytes may still be on their way through HTTP/2 and TLS.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// What is under way.
+#[derive(Clone, Debug)]
+pub(super) struct InFlight {
+    requests: watch::Sender<usize>,
+    connections: watch::Sender<usize>,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct RequestGuard(watch::Sender<usize>);
+
+/// A visitor's connection.
+#[derive(Debug)]
+pub(super) struct ConnectionGuard(watch::Sender<usize>);
+
+impl InFlight {
+    pub(super) fn new() -> Self {
+        Self { requests: watch::Sender::new(0), connections: watch::Sender::new(0) }
+    }
+
+    /// A request began.
+    pub(super) fn request(&self) -> RequestGuard {
+        self.requests.send_modify(|count| *count += 1);
+        RequestGuard(self.requests.clone())
+    }
+
+    /// A visitor connected.
+    pub(super) fn connection(&self) -> ConnectionGuard {
+        self.connections.send_modify(|count| *count += 1);
+        ConnectionGuard(self.connections.clone())
+    }
+
+    /// Waits until nothing is under way, at most `grace`. Gives how many requests were still under way then.
+    pub(super) async fn drained(&self, grace: Duration) -> usize {
+        let mut requests = self.requests.subscribe();
+        let _ = timeout(grace, requests.wait_for(|count| *count == 0)).await;
+        let left = *requests.borrow();
+        if left == 0 {
+            let mut connections = self.connections.subscribe();
+            let _ = timeout(LAST_BYTES.min(grace), connections.wait_for(|count| *count == 0)).await;
+        }
+        left
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_ends_with_the_last_request() {
+        let in_flight = InFlight::new();
+        let (request, connection) = (in_flight.request(), in_flight.connection());
+        let drained = tokio::spawn({
+            let in_flight = in_flight.clone();
+            async move { in_flight.drained(Duration::from_secs(30)).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!drained.is_finished());
+        drop((request, connection));
+        let began = tokio::time::Instant::now();
+        assert_eq!(drained.await.expect("done"), 0);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_ends_with_the_grace() {
+        let in_flight = InFlight::new();
+        let _request = in_flight.request();
+        let began = tokio::time::Instant::now();
+        assert_eq!(in_flight.drained(Duration::from_secs(30)).await, 1);
+        assert_eq!(began.elapsed(), Duration::from_secs(30));
+    }
+}

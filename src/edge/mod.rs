@@ -1,6 +1,7 @@
 //! The public server.
 pub mod admin_commands;
 pub mod admin_socket;
+mod bridge;
 mod certificate_dates;
 mod connection;
 mod cookies;
@@ -14,6 +15,8 @@ mod request_kind;
 mod response_headers;
 #[cfg(test)]
 mod test_certificate;
+#[cfg(test)]
+mod test_listener;
 mod tls;
 mod token_query;
 mod websocket;

@@ -7,33 +7,27 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
-use http::{Extensions, Method, Request, StatusCode, Version, response};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue};
+use http::{Extensions, Request, Version, response};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, Limited};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr as _, Result};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tower::{Service, ServiceExt as _};
 
-use super::response_headers;
+use super::answer;
 
 /// No form or JSON document of ours comes near it.
 const LARGEST_BODY: usize = 1 << 20;
-/// Of a body that nobody read, this much is read before the answer: some clients read none while they send.
-const DRAINED: usize = 256 * 1024;
-/// And for this long at most.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Has `service` answer the request that `session` holds, and sends the answer. Gives its status.
-pub(super) async fn answer<S>(session: &mut Session, service: S, extensions: Extensions) -> Result<StatusCode>
+/// Has `service` answer the request that `session` holds, and sends the answer.
+pub(super) async fn serve<S>(session: &mut Session, service: S, extensions: Extensions) -> Result<()>
 where
     S: Service<Request<Body>, Response = Response, Error = Infallible> + Send,
     S::Future: Send,
@@ -52,15 +46,12 @@ where
             }
         }
     };
-    let (head, body) = response.into_parts();
-    let status = head.status;
+    let (parts, body) = response.into_parts();
     upload.drain(session).await?;
-    let has_body = send_head(session, head).await?;
-    if has_body {
+    if answer::send_head(session, head_of(&parts)?).await? {
         send_body(session, body, &mut upload).await?;
     }
-    session.write_response_body(None, true).await?;
-    Ok(status)
+    session.write_response_body(None, true).await
 }
 
 /// The request as axum takes it, and the other end of its body.
@@ -78,11 +69,15 @@ fn begin(session: &mut Session, extensions: Extensions) -> Result<(Request<Body>
     if let Some(authority) = head.uri.authority()
         && !head.headers.contains_key(HOST)
     {
-        let host = HeaderValue::from_str(authority.as_str()).or_err(ErrorType::InvalidHTTPHeader, "authority")?;
+        let host =
+            HeaderValue::from_str(authority.as_str()).or_err(ErrorType::InvalidHTTPHeader, "authority")?;
         request.headers_mut().insert(HOST, host);
     }
     let expects_continue = head.version == Version::HTTP_11
-        && head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        && head
+            .headers
+            .get(EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     *request.extensions_mut() = extensions;
 
     let (ask, asked) = mpsc::channel(1);
@@ -115,7 +110,10 @@ impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = BrokenOff;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = self.get_mut();
         if !this.has_asked {
             // Full or closed alike mean that there is nothing to add.
@@ -157,7 +155,7 @@ impl Upload {
             UploadState::Waiting => {
                 let wanted = self.asked.recv().await.is_some();
                 if wanted && std::mem::take(&mut self.expects_continue) {
-                    session.write_continue_response().await?;
+                    answer::say_continue(session).await?;
                 }
                 self.state = if wanted { UploadState::Reading } else { UploadState::Done };
             }
@@ -191,51 +189,28 @@ impl Upload {
         }
     }
 
-    /// Reads away a bounded part of a body that the handler left unread.
+    /// Reads away a bounded part of a body that the handler left unread and the visitor is sending.
     async fn drain(&mut self, session: &mut Session) -> Result<()> {
         let still_read = self.give.as_ref().is_some_and(|give| !give.is_closed());
-        if still_read || session.is_body_done() || self.expects_continue {
+        if still_read || self.expects_continue {
             return Ok(());
         }
         self.state = UploadState::Done;
-        let drained = async {
-            let mut left = DRAINED;
-            while let Some(piece) = session.read_request_body().await? {
-                left = match left.checked_sub(piece.len()) {
-                    Some(left) => left,
-                    None => break,
-                };
-            }
-            Ok(())
-        };
-        timeout(DRAIN_DEADLINE, drained).await.unwrap_or(Ok(()))
+        answer::drain(session).await
     }
 }
 
-/// Sends the head. Gives whether a body follows.
-async fn send_head(session: &mut Session, head: response::Parts) -> Result<bool> {
-    let mut response = ResponseHeader::build(head.status, Some(head.headers.len() + 2))?;
-    for (name, value) in &head.headers {
-        response.append_header(name.clone(), value.clone())?;
+fn head_of(parts: &response::Parts) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(parts.status, Some(parts.headers.len() + 2))?;
+    for (name, value) in &parts.headers {
+        head.append_header(name.clone(), value.clone())?;
     }
-    response_headers::strip_hop_by_hop(&mut response);
-    let method = &session.req_header().method;
-    let has_body = *method != Method::HEAD && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if head.status == StatusCode::NO_CONTENT {
-        response.remove_header(&CONTENT_LENGTH);
-    }
-    let chunked = has_body && !response.headers.contains_key(CONTENT_LENGTH);
-    if chunked && session.req_header().version == Version::HTTP_11 {
-        response.insert_header(TRANSFER_ENCODING, "chunked")?;
-    }
-    session.write_response_header(Box::new(response), !has_body).await?;
-    Ok(has_body)
+    Ok(head)
 }
 
 async fn send_body(session: &mut Session, mut body: Body, upload: &mut Upload) -> Result<()> {
     loop {
         tokio::select! {
-            biased;
             frame = body.frame() => match frame {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {

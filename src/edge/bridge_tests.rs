@@ -7,7 +7,8 @@ use axum::Router;
 use axum::extract::Extension;
 use axum::response::IntoResponse as _;
 use axum::routing::{get as on_get, post};
-use http_body_util::{Empty, Full, StreamBody};
+use http::StatusCode;
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use pingora::proxy::ProxyHttp;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,7 +27,7 @@ impl ProxyHttp for Behind {
     async fn request_filter(&self, session: &mut Session, _: &mut ()) -> Result<bool> {
         let mut extensions = Extensions::new();
         extensions.insert("from the edge");
-        answer(session, self.0.clone(), extensions).await?;
+        serve(session, self.0.clone(), extensions).await?;
         Ok(true)
     }
 
@@ -48,19 +49,16 @@ fn bridge() -> Listening {
         let pieces = [Ok(Bytes::from("half")), Err(std::io::Error::other("broken"))];
         Body::from_stream(futures_util::stream::iter(pieces))
     };
-    listen(
-        Behind(
-            Router::new()
-                .route("/hello", on_get(async |Extension(from): Extension<&'static str>| from))
-                .route("/echo", post(async |body: Bytes| body))
-                .route("/duplex", post(async |body: Body| body))
-                .route("/ignored", post(async || "not read"))
-                .route("/nothing", on_get(async || StatusCode::NO_CONTENT.into_response()))
-                .route("/ticks", on_get(ticking))
-                .route("/broken", on_get(broken)),
-        ),
-        (),
-    )
+    listen(Behind(
+        Router::new()
+            .route("/hello", on_get(async |Extension(from): Extension<&'static str>| from))
+            .route("/echo", post(async |body: Bytes| body))
+            .route("/duplex", post(async |body: Body| body))
+            .route("/ignored", post(async || "not read"))
+            .route("/nothing", on_get(async || StatusCode::NO_CONTENT.into_response()))
+            .route("/ticks", on_get(ticking))
+            .route("/broken", on_get(broken)),
+    ))
 }
 
 #[tokio::test]
@@ -154,7 +152,8 @@ async fn a_body_that_nobody_reads_does_not_hang_its_sender() {
     let (mut h1, mut h2) = (edge.h1().await, edge.h2().await);
     let large = Bytes::from(vec![7; 4 << 20]);
     let sent = request(Version::HTTP_2, "POST", "/ignored", Full::new(large));
-    let answered = tokio::time::timeout(Duration::from_secs(10), h2.send_request(sent)).await.expect("in time");
+    let answered =
+        tokio::time::timeout(Duration::from_secs(10), h2.send_request(sent)).await.expect("in time");
     assert_eq!(whole(answered.expect("answered").into_body()).await.expect("whole"), "not read");
     for _ in 0..2 {
         let sent = request(Version::HTTP_11, "POST", "/ignored", Full::new(Bytes::from(vec![7; 100_000])));
@@ -177,7 +176,8 @@ async fn a_body_larger_than_any_of_ours_is_refused() {
 async fn who_waits_for_100_continue_gets_it_once_the_body_is_wanted() {
     let edge = bridge();
     let mut socket = edge.connect(b"http/1.1").await;
-    let head = format!("POST /echo HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    let head =
+        format!("POST /echo HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
     socket.write_all(head.as_bytes()).await.expect("written");
     let mut said = [0; 25];
     socket.read_exact(&mut said).await.expect("read");
@@ -188,7 +188,9 @@ async fn who_waits_for_100_continue_gets_it_once_the_body_is_wanted() {
     assert_eq!(said, b"HTTP/1.1 200 OK");
 
     let mut socket = edge.connect(b"http/1.1").await;
-    let head = format!("POST /ignored HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    let head = format!(
+        "POST /ignored HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    );
     socket.write_all(head.as_bytes()).await.expect("written");
     socket.read_exact(&mut said).await.expect("read");
     assert_eq!(said, b"HTTP/1.1 200 OK", "no 100 for a body that nobody wants");

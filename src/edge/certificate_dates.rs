@@ -44,7 +44,8 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (length, rest) = if first < 0x80 {
         (usize::from(first), rest)
     } else {
-        let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f)).filter(|(bytes, _)| bytes.len() <= 4)?;
+        let (bytes, rest) =
+            rest.split_at_checked(usize::from(first & 0x7f)).filter(|(bytes, _)| bytes.len() <= 4)?;
         (bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)), rest)
     };
     let (content, rest) = rest.split_at_checked(length)?;
@@ -63,7 +64,12 @@ fn moment(tag: u8, text: &[u8]) -> Option<Timestamp> {
     let (date, clock) = digits.split_at(8);
     Timestamp::parse_rfc3339(&format!(
         "{}-{}-{}T{}:{}:{}Z",
-        &date[..4], &date[4..6], &date[6..], &clock[..2], &clock[2..4], &clock[4..]
+        &date[..4],
+        &date[4..6],
+        &date[6..],
+        &clock[..2],
+        &clock[2..4],
+        &clock[4..]
     ))
 }
 
@@ -95,7 +101,8 @@ mod tests {
     #[test]
     fn no_cut_of_a_certificate_is_read_past_its_end() {
         let key = rcgen::KeyPair::generate().expect("a key");
-        let whole = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).expect("params").self_signed(&key);
+        let whole =
+            rcgen::CertificateParams::new(vec!["a.test".to_owned()]).expect("params").self_signed(&key);
         let whole = whole.expect("signed").der().to_vec();
         for end in 0..whole.len() {
             assert_eq!(Dates::of(&whole[..end]), None);

@@ -11,12 +11,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp as _};
-use pingora::connectors::http::custom::Connector;
 use pingora::listeners::tls::Acceptor;
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::Stream;
 use pingora::proxy::{HttpProxy, ProxyHttp, http_proxy_service_with_name_custom};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
@@ -42,7 +41,8 @@ const IDLE_H2: Duration = Duration::from_secs(180);
 const SEND_BUFFER: usize = 128 * 1024;
 
 /// Takes an agent's connection, after a handshake that proved its key, until it ends.
-pub(super) type AgentDoor = Box<dyn Fn(TlsStream<L4Stream>, SocketAddr) -> BoxFuture<'static, ()> + Send + Sync>;
+pub(super) type AgentDoor =
+    Box<dyn Fn(TlsStream<L4Stream>, SocketAddr) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// How connections of one kind of listener begin.
 pub(super) enum Front {
@@ -80,17 +80,15 @@ impl TlsFront {
 }
 
 /// Pingora's service for one kind of listener: `proxy` behind `front`. Its listeners are added by the caller.
-pub(super) fn service<SV, C>(
+pub(super) fn service<SV>(
     conf: &Arc<ServerConf>,
     proxy: SV,
-    connector: C,
     front: Front,
     in_flight: InFlight,
-) -> Service<HttpProxy<SV, C>>
+) -> Service<HttpProxy<SV>>
 where
     SV: ProxyHttp + Send + Sync + 'static,
     SV::CTX: Send + Sync + 'static,
-    C: Connector,
 {
     let front = Arc::new(front);
     let on_accepted = move |proxy, stream, shutdown: &ShutdownWatch| -> BoxFuture<'static, Option<Stream>> {
@@ -100,8 +98,7 @@ where
             None
         })
     };
-    let mut service =
-        http_proxy_service_with_name_custom(conf, proxy, "patapim", connector, Arc::new(on_accepted));
+    let mut service = http_proxy_service_with_name_custom(conf, proxy, "patapim", (), Arc::new(on_accepted));
     if let Some(proxy) = service.app_logic_mut() {
         let mut options = HttpServerOptions::default();
         options.force_custom = true;
@@ -117,16 +114,15 @@ enum Entered {
 }
 
 impl Front {
-    async fn serve<SV, C>(
+    async fn serve<SV>(
         &self,
-        proxy: Arc<HttpProxy<SV, C>>,
+        proxy: Arc<HttpProxy<SV>>,
         stream: Stream,
         shutdown: &ShutdownWatch,
         guard: super::drain::ConnectionGuard,
     ) where
         SV: ProxyHttp + Send + Sync + 'static,
         SV::CTX: Send + Sync + 'static,
-        C: Connector,
     {
         let Some(peer) = peer_of(&stream) else { return };
         let (stream, server_name) = match self {
@@ -181,14 +177,14 @@ impl TlsFront {
 }
 
 /// What Pingora serves HTTP on a visitor's connection with: the proxy, each request of it in a [`Life`].
-struct VisitorConnection<SV, C: Connector> {
-    proxy: Arc<HttpProxy<SV, C>>,
+struct VisitorConnection<SV> {
+    proxy: Arc<HttpProxy<SV>>,
     connection: Arc<Connection>,
     options: HttpServerOptions,
 }
 
-impl<SV, C: Connector> VisitorConnection<SV, C> {
-    fn new(proxy: Arc<HttpProxy<SV, C>>, connection: Arc<Connection>) -> Self {
+impl<SV> VisitorConnection<SV> {
+    fn new(proxy: Arc<HttpProxy<SV>>, connection: Arc<Connection>) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(IDLE_H2);
         Self { proxy, connection, options }
@@ -196,11 +192,10 @@ impl<SV, C: Connector> VisitorConnection<SV, C> {
 }
 
 #[async_trait]
-impl<SV, C> HttpServerApp for VisitorConnection<SV, C>
+impl<SV> HttpServerApp for VisitorConnection<SV>
 where
     SV: ProxyHttp + Send + Sync + 'static,
     SV::CTX: Send + Sync + 'static,
-    C: Connector,
 {
     async fn process_new_http(
         self: &Arc<Self>,

@@ -49,7 +49,8 @@ async fn app() -> SocketAddr {
         while let Ok((socket, _)) = listener.accept().await {
             let answer = service_fn(|request: Request<Incoming>| async move {
                 let body = if request.uri().path() == "/wait" {
-                    let begun = futures_util::stream::iter([Ok(hyper::body::Frame::data(Bytes::from("begun")))]);
+                    let begun =
+                        futures_util::stream::iter([Ok(hyper::body::Frame::data(Bytes::from("begun")))]);
                     let endless = futures_util::StreamExt::chain(begun, futures_util::stream::pending());
                     http_body_util::StreamBody::new(endless).boxed()
                 } else {
@@ -57,7 +58,9 @@ async fn app() -> SocketAddr {
                 };
                 Ok::<_, Infallible>(Response::new(body))
             });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), answer));
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), answer),
+            );
         }
     });
     address
@@ -65,7 +68,7 @@ async fn app() -> SocketAddr {
 
 async fn edge() -> (Listening, CancellationToken) {
     let cut = CancellationToken::new();
-    (listen(Open { upstream: app().await, cut: cut.clone() }, ()), cut)
+    (listen(Open { upstream: app().await, cut: cut.clone() }), cut)
 }
 
 #[tokio::test]

@@ -68,7 +68,11 @@ mod tests {
         assert_eq!(judge(Method::POST, &[("sec-fetch-site", "same-origin")]), Sender::OwnOrPerson);
         assert_eq!(judge(Method::GET, &[("sec-fetch-site", "none")]), Sender::OwnOrPerson);
         for site in ["same-site", "cross-site", "unheard-of"] {
-            assert_eq!(judge(Method::GET, &[("sec-fetch-site", site), ("origin", OWN)]), Sender::Foreign, "{site}");
+            assert_eq!(
+                judge(Method::GET, &[("sec-fetch-site", site), ("origin", OWN)]),
+                Sender::Foreign,
+                "{site}"
+            );
         }
         assert_eq!(
             judge(Method::GET, &[("sec-fetch-site", "none"), ("sec-fetch-site", "none")]),
@@ -89,10 +93,18 @@ mod tests {
     #[test]
     fn an_old_browser_is_judged_by_its_exact_origin() {
         assert_eq!(judge(Method::POST, &[("origin", OWN)]), Sender::OwnOrPerson);
-        for origin in ["null", "https://a.tunnel.patapim.test.", "http://a.tunnel.patapim.test",
-            "https://A.tunnel.patapim.test", "https://b.tunnel.patapim.test"]
-        {
-            assert_eq!(judge(Method::GET, &[("origin", origin), ("accept", "text/html")]), Sender::Foreign, "{origin}");
+        for origin in [
+            "null",
+            "https://a.tunnel.patapim.test.",
+            "http://a.tunnel.patapim.test",
+            "https://A.tunnel.patapim.test",
+            "https://b.tunnel.patapim.test",
+        ] {
+            assert_eq!(
+                judge(Method::GET, &[("origin", origin), ("accept", "text/html")]),
+                Sender::Foreign,
+                "{origin}"
+            );
         }
         assert_eq!(judge(Method::POST, &[]), Sender::OwnOrPerson);
     }

@@ -39,7 +39,8 @@ pub(super) async fn read(stream: &mut L4Stream, tunnel_alpn: &[u8]) -> io::Resul
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
                     let hello = accepted.client_hello();
-                    let offers_tunnel = hello.alpn().is_some_and(|mut names| names.any(|name| name == tunnel_alpn));
+                    let offers_tunnel =
+                        hello.alpn().is_some_and(|mut names| names.any(|name| name == tunnel_alpn));
                     let server_name = hello.server_name().map(str::to_ascii_lowercase);
                     stream.rewind(&seen);
                     return Ok(Hello { server_name, offers_tunnel });

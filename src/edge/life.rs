@@ -39,7 +39,10 @@ tokio::task_local! {
 
 impl Life {
     /// Runs `request`; `None` when it was ended before it was done.
-    pub(super) async fn run<T>(connection: &Arc<Connection>, request: impl Future<Output = Option<T>>) -> Option<T> {
+    pub(super) async fn run<T>(
+        connection: &Arc<Connection>,
+        request: impl Future<Output = Option<T>>,
+    ) -> Option<T> {
         let life = Arc::new(Self { connection: Arc::clone(connection), end: SetOnce::new() });
         let ended = async {
             life.end.wait().await.cancelled().await;

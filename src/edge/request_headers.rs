@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, EXPECT, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, COOKIE, EXPECT, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 use pingora::Result;
@@ -36,7 +36,8 @@ pub(super) struct Told<'a> {
 
 /// Makes `request` what the app may see.
 pub(super) fn rewrite(request: &mut RequestHeader, told: &Told<'_>) -> Result<()> {
-    let forged: Vec<HeaderName> = request.headers.keys().filter(|name| could_pass_for_ours(name)).cloned().collect();
+    let forged: Vec<HeaderName> =
+        request.headers.keys().filter(|name| could_pass_for_ours(name)).cloned().collect();
     for name in &forged {
         request.remove_header(name);
     }
@@ -75,7 +76,8 @@ pub(super) fn strip_hop_by_hop(request: &mut RequestHeader) {
     for name in named_in_connection(&request.headers) {
         request.remove_header(&name);
     }
-    for name in [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+    for name in [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]
+    {
         request.remove_header(&name);
     }
     for name in ["keep-alive", "proxy-connection", "http2-settings"] {

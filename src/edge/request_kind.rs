@@ -51,10 +51,12 @@ fn is_framed(headers: &HeaderMap) -> bool {
 }
 
 fn accepts_html(headers: &HeaderMap) -> bool {
-    headers.get_all(ACCEPT).iter().flat_map(|field| field.as_bytes().split(|&byte| byte == b',')).any(|range| {
-        let kind = range.split(|&byte| byte == b';').next().unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(b"text/html")
-    })
+    headers.get_all(ACCEPT).iter().flat_map(|field| field.as_bytes().split(|&byte| byte == b',')).any(
+        |range| {
+            let kind = range.split(|&byte| byte == b';').next().unwrap_or_default();
+            kind.trim_ascii().eq_ignore_ascii_case(b"text/html")
+        },
+    )
 }
 
 #[cfg(test)]
@@ -78,7 +80,10 @@ mod tests {
         assert_eq!(kind(Method::GET, &[navigate, ("sec-fetch-dest", "document")]), RequestKind::Navigation);
         assert_eq!(kind(Method::GET, &[navigate, ("sec-fetch-dest", "empty")]), RequestKind::Navigation);
         assert_eq!(
-            kind(Method::GET, &[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "document"), ("accept", "text/html")]),
+            kind(
+                Method::GET,
+                &[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "document"), ("accept", "text/html")]
+            ),
             RequestKind::Script
         );
     }
@@ -98,7 +103,10 @@ mod tests {
         let navigate = ("sec-fetch-mode", "navigate");
         assert_eq!(kind(Method::POST, &[navigate]), RequestKind::FormNavigation);
         for dest in ["iframe", "frame", "embed", "object"] {
-            assert_eq!(kind(Method::GET, &[navigate, ("sec-fetch-dest", dest)]), RequestKind::FramedNavigation);
+            assert_eq!(
+                kind(Method::GET, &[navigate, ("sec-fetch-dest", dest)]),
+                RequestKind::FramedNavigation
+            );
         }
         assert_eq!(
             kind(Method::GET, &[("service-worker", "script"), ("sec-fetch-mode", "same-origin")]),

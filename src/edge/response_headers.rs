@@ -41,7 +41,9 @@ fn reaches_beyond(cookie: &[u8], own_host: &str) -> bool {
     cookie.split(|&byte| byte == b';').skip(1).any(|attribute| {
         let (name, value) = halves(attribute, b'=');
         let domain = value.strip_prefix(b".").unwrap_or(value);
-        name.eq_ignore_ascii_case(b"domain") && !value.is_empty() && !domain.eq_ignore_ascii_case(own_host.as_bytes())
+        name.eq_ignore_ascii_case(b"domain")
+            && !value.is_empty()
+            && !domain.eq_ignore_ascii_case(own_host.as_bytes())
     })
 }
 
@@ -118,7 +120,11 @@ mod tests {
     #[test]
     fn an_app_speaks_of_its_own_host_only() {
         for (field, before, after) in [
-            ("strict-transport-security", "max-age=5; includeSubDomains; preload", Some("max-age=5; preload")),
+            (
+                "strict-transport-security",
+                "max-age=5; includeSubDomains; preload",
+                Some("max-age=5; preload"),
+            ),
             ("strict-transport-security", "max-age=5 ;INCLUDESUBDOMAINS", Some("max-age=5")),
             ("strict-transport-security", "max-age=5", Some("max-age=5")),
             ("clear-site-data", "\"cache\", \"cookies\",\"storage\"", Some("\"cache\", \"storage\"")),

@@ -9,7 +9,6 @@ use http_body_util::Empty;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use pingora::connectors::http::custom::Connector;
 use pingora::proxy::ProxyHttp;
 use pingora::server::configuration::ServerConf;
 use pingora::services::Service as _;
@@ -46,11 +45,10 @@ pub(super) struct Listening {
 }
 
 /// Serves `proxy` on a free port.
-pub(super) fn listen<SV, C>(proxy: SV, connector: C) -> Listening
+pub(super) fn listen<SV>(proxy: SV) -> Listening
 where
     SV: ProxyHttp + Send + Sync + 'static,
     SV::CTX: Send + Sync + 'static,
-    C: Connector,
 {
     let certificate = test_certificate::write(&[HOST, "*.tunnel.patapim.test"]);
     let files = CertificateFiles { cert: certificate.cert.clone(), key: certificate.key.clone() };
@@ -70,8 +68,12 @@ where
     });
     let front = Front::Tls(TlsFront::new(visitors, Arc::new(for_agents), TUNNEL_ALPN, door));
     let in_flight = InFlight::new();
-    let mut service =
-        service(&Arc::new(ServerConf { max_retries: 2, ..ServerConf::default() }), proxy, connector, front, in_flight.clone());
+    let mut service = service(
+        &Arc::new(ServerConf { max_retries: 2, ..ServerConf::default() }),
+        proxy,
+        front,
+        in_flight.clone(),
+    );
     let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
     let address = socket.address;
     let handed = hand_over(vec![socket]);
@@ -85,11 +87,12 @@ impl Listening {
     pub(super) async fn connect(&self, alpn: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der.clone()).expect("a root");
-        let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
         config.alpn_protocols = vec![alpn.to_vec()];
         let socket = TcpStream::connect(self.address).await.expect("connected");
         let name = ServerName::try_from(HOST).expect("a name");
@@ -100,7 +103,8 @@ impl Listening {
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     {
-        let (visitor, connection) = http1::handshake(TokioIo::new(self.connect(b"http/1.1").await)).await.expect("h1");
+        let (visitor, connection) =
+            http1::handshake(TokioIo::new(self.connect(b"http/1.1").await)).await.expect("h1");
         tokio::spawn(connection.with_upgrades());
         visitor
     }

@@ -64,7 +64,9 @@ pub enum CertificateError {
         cause: String,
     },
     /// The leaf does not cover a name that the edge serves.
-    #[error("{file}: the certificate does not cover {name}; it must name both deployer and *.tunnel under the base domain")]
+    #[error(
+        "{file}: the certificate does not cover {name}; it must name both deployer and *.tunnel under the base domain"
+    )]
     Uncovered {
         /// The chain.
         file: PathBuf,
@@ -92,7 +94,8 @@ impl CertificateStore {
     /// Reads and checks the files for `hosts`.
     pub fn open(files: CertificateFiles, hosts: &PublicHosts) -> Result<Arc<Self>, CertificateError> {
         // A wildcard covers any label, so one that nobody has stands for all.
-        let any_tunnel = TunnelId::parse("0-any-tunnel").map(|tunnel| hosts.tunnel_host(&tunnel)).unwrap_or_default();
+        let any_tunnel =
+            TunnelId::parse("0-any-tunnel").map(|tunnel| hosts.tunnel_host(&tunnel)).unwrap_or_default();
         let covered = [hosts.deployer_host().to_owned(), any_tunnel];
         let current = ArcSwap::from_pointee(load(&files, &covered)?);
         Ok(Arc::new(Self { files, covered, current }))
@@ -129,7 +132,8 @@ fn load(files: &CertificateFiles, covered: &[String]) -> Result<Loaded, Certific
         .and_then(Iterator::collect)
         .map_err(|error| unreadable(&files.cert, error.to_string()))?;
     let leaf = chain.first().ok_or_else(|| CertificateError::Empty(files.cert.clone()))?.clone();
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unreadable(&files.key, error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| unreadable(&files.key, error.to_string()))?;
 
     let unfit = |cause: String| CertificateError::Unreadable { file: files.cert.clone(), cause };
     let parsed = EndEntityCert::try_from(&leaf).map_err(|error| unfit(error.to_string()))?;
@@ -207,7 +211,9 @@ mod tests {
 
     #[test]
     fn a_certificate_that_misses_a_name_or_its_key_is_refused_with_the_name() {
-        for names in [&["deployer.patapim.test"][..], &["*.tunnel.patapim.test"], &["patapim.test", "*.patapim.test"]] {
+        for names in
+            [&["deployer.patapim.test"][..], &["*.tunnel.patapim.test"], &["patapim.test", "*.patapim.test"]]
+        {
             let written = test_certificate::write(names);
             let error = CertificateStore::open(files(&written), &hosts()).expect_err("a name is missing");
             assert!(matches!(error, CertificateError::Uncovered { .. }), "{error}");

@@ -73,12 +73,15 @@ impl TokenParam<'_> {
     /// what verifies, so that a re-spelled token is judged and refused, not taken for the app's.
     pub(super) fn jwt_shaped(&self) -> Option<&str> {
         let base64 = |part: &[u8]| {
-            part.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/' | b'='))
+            part.iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/' | b'='))
         };
         let mut parts = self.value.split(|&byte| byte == b'.');
         let shaped = match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(header), Some(claims), Some(signature), None) => {
-                !header.is_empty() && !claims.is_empty() && [header, claims, signature].into_iter().all(base64)
+                !header.is_empty()
+                    && !claims.is_empty()
+                    && [header, claims, signature].into_iter().all(base64)
             }
             _ => false,
         };

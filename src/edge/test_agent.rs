@@ -1,0 +1,70 @@
+//! An agent that does what a test tells it to, on a connection in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{Request, Response};
+use tokio::task::JoinHandle;
+
+use crate::clock::{ManualClock, Timestamp};
+use crate::names::{TunnelId, UserId};
+use crate::secret::SystemEntropy;
+use crate::tunnel::{AgentHost, serve_agent};
+use crate::tunnel::{AgentIdentity, Registry, TunnelSettings};
+use crate::wire::{CONTROL_AUTHORITY, SpkiPin, VERSION, http2};
+
+pub(super) type Answer =
+    Arc<dyn Fn(Request<RecvStream>, SendResponse<Bytes>) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// An agent that is connected; dropped, it is gone as if it had been killed.
+pub(super) struct TestAgent {
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for TestAgent {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Connects an agent for `tunnel` that has `answer` answer every request.
+pub(super) async fn connect(registry: &Arc<Registry>, tunnel: &TunnelId, answer: Answer) -> TestAgent {
+    let (edge_end, agent_end) = tokio::io::duplex(64 * 1024);
+    let host = AgentHost {
+        registry: Arc::clone(registry),
+        clock: ManualClock::at(Timestamp::from_secs(1_790_000_000)),
+        settings: TunnelSettings::default(),
+        still_linked: Box::new(|_| Box::pin(async { true })),
+    };
+    let identity = AgentIdentity {
+        tunnel: tunnel.clone(),
+        user: UserId::random(&*SystemEntropy::shared()),
+        pin: SpkiPin::of_spki(b"key"),
+        public_url: String::new(),
+    };
+    let edge = tokio::spawn(async move {
+        serve_agent(edge_end, identity, &host).await;
+    });
+    let agent = tokio::spawn(async move {
+        let mut connection = http2::server().handshake::<_, Bytes>(agent_end).await.expect("a handshake");
+        let mut events = Vec::new();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            if request.uri().authority().is_some_and(|authority| authority == CONTROL_AUTHORITY) {
+                let mut said = respond.send_response(Response::new(()), false).expect("sent");
+                let hello = format!("{{\"version\":{VERSION},\"name\":\"test\"}}\n");
+                said.send_data(hello.into(), false).expect("sent");
+                events.push(said);
+            } else {
+                tokio::spawn(answer(request, respond));
+            }
+        }
+    });
+    registry.wait_for(tunnel, Duration::from_secs(5)).await.expect("connected");
+    TestAgent { tasks: vec![edge, agent] }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use super::Site;
 use super::browser::Browser;
 use super::ceremony::{self, Ceremony, Intent};
 use super::device_type::device_type;
-use super::payload::{DisplayName, Payload};
+use super::payload::{DisplayName, Named, Payload};
 use super::problem::Problem;
 use super::sign_in::{NotProven, open_session};
 use super::signed_in::{Fresh, SignedIn, is_fresh};
@@ -91,7 +91,7 @@ pub(super) async fn begin_registration(
 pub(super) async fn finish_registration(
     State(site): State<Arc<Site>>,
     browser: Browser,
-    Path(ceremony): Path<String>,
+    Named(ceremony): Named,
     Payload(answer): Payload<RegisterPublicKeyCredential>,
 ) -> Result<Response, Problem> {
     let refused = |reason: String| {
@@ -194,7 +194,7 @@ pub(super) struct Renamed {
 pub(super) async fn rename(
     State(site): State<Arc<Site>>,
     Fresh(session): Fresh,
-    Path(id): Path<String>,
+    Named(id): Named,
     Payload(Renamed { name }): Payload<Renamed>,
 ) -> Result<Response, Problem> {
     let passkey = site.accounts.rename_passkey(session.user(), &device(&id)?, name.as_str()).await?;
@@ -205,11 +205,17 @@ pub(super) async fn rename(
 pub(super) async fn remove(
     State(site): State<Arc<Site>>,
     Fresh(session): Fresh,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<StatusCode, Problem> {
     let device = device(&id)?;
+    let theirs = site.accounts.passkeys_of(session.user()).await?;
+    if theirs.len() > 1 && theirs.iter().any(|passkey| passkey.id == device) {
+        // Before, so that whatever fails leaves no session of a passkey that is gone and cannot be removed again.
+        site.sessions.revoke(&Target::Device(device.clone()), Cause::Passkey).await?;
+    }
     site.accounts.remove_passkey(session.user(), &device).await?;
     tracing::info!(target: "audit", user = %session.user_name(), %device, "passkey removed");
+    // And after, for a sign-in that came between.
     site.sessions.revoke(&Target::Device(device), Cause::Passkey).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,7 +1,8 @@
-//! What a request's body says, checked while it is read: a fault names its field.
+//! What a request says in its body and its path, checked while it is read: a fault names its field.
 
 use axum::Json;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Payload<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let Json(body) = Json::from_request(request, state).await?;
         Ok(Self(body))
+    }
+}
+
+/// The one variable part of the path.
+pub(super) struct Named(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // What is not text names nothing of ours.
+        let part = Path::from_request_parts(parts, state).await;
+        part.map(|Path(part)| Self(part)).map_err(|_| Problem::no_such_call())
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::Site;
 use super::browser::Browser;
 use super::cookies::{STATE, expire};
+use super::payload::Named;
 use super::problem::Problem;
 use super::signed_in::SignedIn;
 use crate::access::cookies::DEPLOYER;
@@ -66,7 +67,7 @@ pub(super) async fn list(State(site): State<Arc<Site>>, SignedIn(current): Signe
 pub(super) async fn end(
     State(site): State<Arc<Site>>,
     SignedIn(current): SignedIn,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Response, Problem> {
     let sessions = site.sessions.list();
     let session = sessions

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::Site;
-use super::payload::{DisplayName, Payload};
+use super::payload::{DisplayName, Named, Payload};
 use super::problem::Problem;
 use super::signed_in::{Fresh, SignedIn};
 use crate::access::{Cause, Session, Target};
@@ -70,7 +70,7 @@ pub(super) struct Changed {
 pub(super) async fn change(
     State(site): State<Arc<Site>>,
     SignedIn(session): SignedIn,
-    Path(id): Path<String>,
+    Named(id): Named,
     Payload(Changed { name, allowed_origins }): Payload<Changed>,
 ) -> Result<Response, Problem> {
     if let Some(origins) = &allowed_origins {
@@ -92,12 +92,14 @@ pub(super) async fn change(
 pub(super) async fn remove(
     State(site): State<Arc<Site>>,
     Fresh(session): Fresh,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<StatusCode, Problem> {
     let id = tunnel(&id)?;
     if site.accounts.tunnel(&id).await?.user != *session.user() {
         return Err(Problem::not_found("such tunnel"));
     }
+    // Before and after, as with a passkey.
+    site.sessions.revoke(&Target::Tunnel(id.clone()), Cause::Tunnel).await?;
     site.accounts.remove_tunnel(&id).await?;
     site.presence.unlinked(&id);
     tracing::info!(target: "audit", user = %session.user_name(), tunnel = %id, "tunnel removed");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde_json::json;
 use webauthn_rs_core::proto::PublicKeyCredential;
@@ -14,7 +14,7 @@ use crate::accounts::AccountError;
 use crate::deployer::Site;
 use crate::deployer::browser::Browser;
 use crate::deployer::ceremony::{self, Ceremony, Intent};
-use crate::deployer::payload::Payload;
+use crate::deployer::payload::{Named, Payload};
 use crate::deployer::problem::Problem;
 use crate::deployer::webauthn::{Challenge, Fault};
 use crate::metrics::SignInMethod;
@@ -37,7 +37,7 @@ pub(in crate::deployer) async fn begin(
 pub(in crate::deployer) async fn finish(
     State(site): State<Arc<Site>>,
     browser: Browser,
-    Path(ceremony): Path<String>,
+    Named(ceremony): Named,
     Payload(answer): Payload<PublicKeyCredential>,
 ) -> Result<Response, Problem> {
     enter(&site, &browser, Assertion { ceremony, answer }).await

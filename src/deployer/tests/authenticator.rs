@@ -82,11 +82,13 @@ impl Key {
         let object = [&b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x58"[..], &[length], &data].concat();
         let id = base64url(&draft.credential);
         json!({
-            "id": id, "rawId": id, "type": "public-key", "clientExtensionResults": {},
+            "id": id, "rawId": id, "type": "public-key", "authenticatorAttachment": "platform",
+            "clientExtensionResults": {"credProps": {"rk": true}, "a-new-kind": {}},
             "response": {
                 "clientDataJSON": base64url(draft.client_data.to_string()),
                 "attestationObject": base64url(object),
                 "transports": ["internal", "a-new-kind"],
+                "authenticatorData": base64url(data), "publicKeyAlgorithm": -7,
             },
         })
     }

@@ -189,6 +189,10 @@ async fn a_bent_assertion_is_refused_and_all_refusals_are_alike() {
 async fn an_id_that_is_not_the_credentials_own_is_refused() {
     let house = House::new().await;
     let mut ada = house.person("ada").await;
+    let begun = ada.begin(&anywhere()).await;
+    let mut answer = ada.key.get(&begun["publicKey"], ORIGIN_OF_OURS, |_| ());
+    answer["response"].as_object_mut().expect("an object").remove("userHandle");
+    must_be_refused(ada.finish(&begun, &answer).await);
     for (name, value) in [("id", json!("AAAA")), ("type", json!("password"))] {
         let begun = ada.begin(&anywhere()).await;
         let mut answer = ada.key.get(&begun["publicKey"], ORIGIN_OF_OURS, |_| ());

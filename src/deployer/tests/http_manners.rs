@@ -51,6 +51,9 @@ async fn an_unknown_call_or_method_says_so() {
     let browser = house.browser();
     browser.get("/nothing").await.must_be_problem(StatusCode::NOT_FOUND, "not-found");
     browser.post("/nothing", &json!({})).await.must_be_problem(StatusCode::NOT_FOUND, "not-found");
+    browser.delete("/sessions/%ff").await.must_be_problem(StatusCode::UNAUTHORIZED, "sign-in-required");
+    let odd = browser.post("/sign-in/passkey/%ff", &json!({})).await;
+    odd.must_be_problem(StatusCode::NOT_FOUND, "not-found");
     let answer = browser.call(Method::PUT, "/passkeys", None).await;
     let answer = answer.must_be_problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed");
     assert_eq!(answer.headers[ALLOW], "GET,HEAD");

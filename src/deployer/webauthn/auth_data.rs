@@ -8,6 +8,9 @@ use serde::de::IgnoredAny;
 
 use super::Fault;
 
+/// Longest public key taken, in bytes: RSA of 4096 bits has 530.
+const LONGEST_KEY: usize = 1024;
+
 const USER_PRESENT: u8 = 0x01;
 const USER_VERIFIED: u8 = 0x04;
 const BACKUP_ELIGIBLE: u8 = 0x08;
@@ -50,6 +53,9 @@ impl<'a> AuthData<'a> {
             let (length, after) = after.split_first_chunk::<2>()?;
             let (credential_id, after) = after.split_at_checked(u16::from_be_bytes(*length).into())?;
             let (public_key, after) = after.split_at_checked(cbor_length(after)?)?;
+            if public_key.len() > LONGEST_KEY {
+                return None;
+            }
             attested = Some(Attested { aaguid, credential_id, public_key });
             rest = after;
         }

@@ -5,6 +5,9 @@ import { call } from "./api.js";
 import { byId, el, hush, say, show, when } from "./page.js";
 import { explain } from "./passkey.js";
 
+// Where a sign-in for a tunnel that is not one's own ends; whether there is such a tunnel is not told.
+const noAccess = new URLSearchParams(location.search).has("no-access");
+
 function card(tunnel) {
   const state = tunnel.online ? ["Online"] : tunnel.last_seen ? ["Offline, last seen ", when(tunnel.last_seen)] : ["Not seen yet"];
   return el("li", {},
@@ -38,7 +41,11 @@ function welcome() {
 async function load() {
   try {
     list(await call("GET", "/tunnels"));
-    hush();
+    if (noAccess) {
+      say("bad", "That tunnel cannot be opened with this account.", "Choose one of yours, or sign in as the person whose it is.");
+    } else {
+      hush();
+    }
   } catch (error) {
     if (error.status === 401) {
       welcome();

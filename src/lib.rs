@@ -5,6 +5,8 @@
 pub mod access;
 #[cfg(feature = "edge")]
 pub mod accounts;
+#[cfg(feature = "agent")]
+pub mod agent;
 pub mod clock;
 #[cfg(feature = "edge")]
 pub mod config;

@@ -1,2 +1,15 @@
-//! The agent.
-fn main() {}
+//! `patapim-agent`: the desktop side.
+
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+fn main() -> anyhow::Result<ExitCode> {
+    // What people should read is printed; the log is for those who ask for it with RUST_LOG.
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error")))
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(runtime.block_on(patapim_edge::agent::cli::main()))
+}

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
 use http::Request;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
@@ -127,7 +127,10 @@ impl AgentLink {
         if *self.course.borrow() >= Course::Replaced {
             return Err(OpenError::Gone);
         }
-        let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| OpenError::Busy)?;
+        let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|refused| match refused {
+            TryAcquireError::NoPermits => OpenError::Busy,
+            TryAcquireError::Closed => OpenError::Gone,
+        })?;
         let permit = StreamPermit { _permit: permit };
         // A clone of its own for each request, else one that waits to be sent would hold up the next.
         let mut requests = self.requests().ok_or(OpenError::Gone)?;

@@ -11,7 +11,7 @@ mod events;
 mod link;
 mod registry;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "agent"))]
 mod tests;
 
 pub use accept::{AgentHost, Ending, serve_agent, turn_away};

@@ -153,6 +153,20 @@ impl Registry {
         online
     }
 
+    /// What is kept in mind, for tests: nothing of those who came and went.
+    #[cfg(test)]
+    pub(super) fn tunnels_known(&self) -> usize {
+        self.slots().by_tunnel.len()
+    }
+
+    /// A connection that breaks, for tests.
+    #[cfg(test)]
+    pub(super) fn cut_off(&self, tunnel: &TunnelId) {
+        if let Some(link) = self.find(tunnel) {
+            link.steer(Course::Crowded);
+        }
+    }
+
     fn release(&self, link: &Arc<AgentLink>, after: After) {
         let mut slots = self.slots();
         let tunnel = &link.identity().tunnel;

@@ -105,11 +105,14 @@ async fn closed(stream: &mut SendStream<Bytes>) -> h2::Error {
     .await
 }
 
-/// The next piece of a body, its window given back at once: the caller takes a piece only when it can pass it on.
+/// The next piece of a body, never an empty one. Its window is given back at once: the caller takes a piece only when
+/// it can pass it on.
 pub async fn receive(stream: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
-    let piece = stream.data().await?;
-    Some(piece.and_then(|piece| {
-        stream.flow_control().release_capacity(piece.len())?;
-        Ok(piece)
-    }))
+    loop {
+        match stream.data().await? {
+            Ok(piece) if piece.is_empty() => {}
+            Ok(piece) => return Some(stream.flow_control().release_capacity(piece.len()).map(|()| piece)),
+            Err(error) => return Some(Err(error)),
+        }
+    }
 }

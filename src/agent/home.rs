@@ -1,0 +1,156 @@
+//! The agent's folder: `~/.patapim`, or what `PATAPIM_HOME` says. One link lives in it.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Home(PathBuf);
+
+/// Something is wrong with the folder.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Nobody knows where it is.
+    #[error("there is no home folder here: set PATAPIM_HOME to a folder for the agent's files")]
+    Nowhere,
+    /// It cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file in it is not what it should be.
+    #[error("{path}: {source}; if the file is beyond repair, remove it and link this desktop again")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+impl Home {
+    /// Where the environment says it is. Nothing is created yet.
+    pub fn from_environment() -> Result<Self, HomeError> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        set("PATAPIM_HOME")
+            .or_else(|| Some(set("HOME").or_else(|| set("USERPROFILE"))?.join(".patapim")))
+            .map(Self)
+            .ok_or(HomeError::Nowhere)
+    }
+
+    /// At `path`.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Reads `name`; `None` when it is not there.
+    pub(super) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, HomeError> {
+        let path = self.0.join(name);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(HomeError::Io { path, source }),
+        };
+        serde_json::from_slice(&text).map(Some).map_err(|source| HomeError::Unreadable { path, source })
+    }
+
+    /// Writes `name` whole or not at all, for its owner's eyes only.
+    pub(super) fn write(&self, name: &str, value: &impl Serialize) -> Result<(), HomeError> {
+        let path = self.0.join(name);
+        let written = serde_json::to_vec_pretty(value)
+            .map_err(io::Error::from)
+            .and_then(|text| create_private_folder(&self.0).and_then(|()| replace(&path, &text)));
+        written.map_err(|source| HomeError::Io { path, source })
+    }
+
+    /// Removes `name`, if it is there.
+    pub(super) fn remove(&self, name: &str) -> Result<(), HomeError> {
+        let path = self.0.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(|source| HomeError::Io { path, source }),
+        }
+    }
+}
+
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    // Beside it, because a rename is atomic within one file system only; one per process, so that two do not mix.
+    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    let written = open_private(&beside).and_then(|mut file| {
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+#[cfg(unix)]
+fn open_private(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// A home folder is its owner's alone on the other systems.
+#[cfg(not(unix))]
+fn open_private(path: &Path) -> io::Result<fs::File> {
+    fs::File::create(path)
+}
+
+#[cfg(unix)]
+fn create_private_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn create_private_folder(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back_and_nobody_else_may() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::at(folder.path().join("new"));
+        assert_eq!(home.read::<u32>("n.json").expect("readable"), None);
+        home.write("n.json", &7u32).expect("written");
+        home.write("n.json", &8u32).expect("written over");
+        assert_eq!(home.read::<u32>("n.json").expect("readable"), Some(8));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+            assert_eq!((mode(home.path()), mode(&home.path().join("n.json"))), (0o700, 0o600));
+        }
+        let left: Vec<_> = fs::read_dir(home.path()).expect("a folder").collect();
+        assert_eq!(left.len(), 1, "nothing temporary is left");
+        home.remove("n.json").expect("removed");
+        home.remove("n.json").expect("not there is removed");
+    }
+
+    #[test]
+    fn a_broken_file_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("n.json"), "{").expect("written");
+        let error = Home::at(folder.path()).read::<u32>("n.json").expect_err("broken");
+        assert!(error.to_string().contains("n.json"), "{error}");
+    }
+}

@@ -7,6 +7,8 @@ pub mod access;
 pub mod accounts;
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "edge")]
+pub mod cli;
 pub mod clock;
 #[cfg(feature = "edge")]
 pub mod config;

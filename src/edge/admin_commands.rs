@@ -14,7 +14,7 @@ use crate::access::sessions::SessionError;
 use crate::access::{Cause, Session, Sessions, Target};
 use crate::accounts::{AccountError, Accounts, Tunnel, TunnelKind, User, UserState};
 use crate::clock::{Clock, Timestamp};
-use crate::names::{PublicHosts, SessionId, TunnelId, UserId, UserName};
+use crate::names::{DeviceId, PublicHosts, SessionId, TunnelId, UserId, UserName};
 use crate::tunnel::{Cut, Registry};
 
 /// Why a command was not done; the sentence is for the operator.
@@ -72,6 +72,8 @@ pub struct TunnelLine {
     pub id: TunnelId,
     /// Whose.
     pub user: Option<UserName>,
+    /// Where visitors find it.
+    pub url: String,
     /// Whether it is served now.
     pub online: bool,
     /// The desktop's name.
@@ -98,8 +100,10 @@ pub struct SessionLine {
     pub user: UserName,
     /// The tunnel; none: a session at the sign-in site.
     pub tunnel: Option<TunnelId>,
-    /// The passkey it was opened with.
-    pub device: String,
+    /// The passkey it was opened with, by its id.
+    pub device: DeviceId,
+    /// What its owner calls it.
+    pub device_name: String,
     /// Since when, RFC 3339.
     pub since: String,
     /// When it was last used, RFC 3339.
@@ -251,8 +255,9 @@ impl AdminCommands {
         let last_seen = if online { Some(self.clock.now()) } else { tunnel.last_seen };
         TunnelLine {
             user: names.get(&tunnel.user).cloned(),
+            url: self.hosts.tunnel_origin(&tunnel.id),
             online,
-            desktop: tunnel.desktop,
+            desktop: agent.map(|agent| agent.desktop().to_owned()).or(tunnel.desktop),
             last_seen: last_seen.map(Timestamp::rfc3339),
             id: tunnel.id,
         }
@@ -294,7 +299,8 @@ fn session_line(session: &Session) -> SessionLine {
         id: session.id().clone(),
         user: session.user_name().clone(),
         tunnel: session.realm().tunnel().cloned(),
-        device: session.device_name().to_owned(),
+        device: session.device().clone(),
+        device_name: session.device_name().to_owned(),
         since: session.created_at().rfc3339(),
         last_seen: session.last_seen().rfc3339(),
         address: session.address().to_owned(),

@@ -25,6 +25,9 @@ const LONGEST: u64 = 64 * 1024;
 /// The other side writes its one line at once.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A command commits to the store and cuts connections; longer than this it never takes.
+pub const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What an operator asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
@@ -162,6 +165,19 @@ impl Drop for AdminSocket {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// Has the server whose data is in `data_dir` do one command. Blocks until it is done.
+pub fn ask(data_dir: &Path, command: &Command) -> io::Result<Answer> {
+    let mut stream = std::os::unix::net::UnixStream::connect(path_in(data_dir))?;
+    stream.set_read_timeout(Some(COMMAND_PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(command)?;
+    line.push(b'\n');
+    io::Write::write_all(&mut stream, &line)?;
+    let mut answer = String::new();
+    io::BufRead::read_line(&mut io::BufReader::new(stream), &mut answer)?;
+    Ok(serde_json::from_str(&answer)?)
 }
 
 async fn answer(mut stream: UnixStream, commands: &AdminCommands) -> io::Result<()> {

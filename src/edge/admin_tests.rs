@@ -150,7 +150,7 @@ async fn sessions_are_listed_and_revoked_one_by_one_or_all_of_a_person() {
     let (second, third) = (office.sign_in(&ada).await, office.sign_in(&ben).await);
     let list = office.done(json!({"command": "session-list", "user": "ada"})).await;
     assert_eq!(list.as_array().map(Vec::len), Some(2));
-    assert_eq!((&list[0]["device"], &list[0]["address"]), (&json!("Phone"), &json!("192.0.2.7")));
+    assert_eq!((&list[0]["device_name"], &list[0]["address"]), (&json!("Phone"), &json!("192.0.2.7")));
 
     let one = json!({"command": "session-revoke", "id": first.id()});
     assert_eq!(office.done(one.clone()).await, json!({"revoked": 1}));

@@ -1,0 +1,60 @@
+//! Asking the running server, over its admin socket.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{ConfigArg, Failure, environment};
+use crate::edge::admin_socket::{self, Answer, COMMAND_PATIENCE, Command, path_in};
+
+/// Has the server that uses this configuration do `command`, and gives its document.
+pub(super) fn ask(config: &ConfigArg, command: &Command) -> Result<Value, Failure> {
+    let loaded = crate::config::load_values(&config.config, environment())?;
+    match admin_socket::ask(&loaded.config.data_dir, command) {
+        Ok(Answer::Done(document)) => Ok(document),
+        Ok(Answer::Failed(sentence)) => Err(Failure::Failed(sentence)),
+        Err(error) => Err(Failure::Failed(why(&error, &loaded.config.data_dir, &config.config))),
+    }
+}
+
+fn why(error: &std::io::Error, data_dir: &Path, config: &Path) -> String {
+    let socket = path_in(data_dir);
+    let (socket, config) = (socket.display(), config.display());
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            format!(
+                "not running: nobody answers at {socket}; start it with: patapim-edge serve --config {config}"
+            )
+        }
+        ErrorKind::PermissionDenied => {
+            format!("you may not open {socket}; run this as the user that the server runs as, or as root")
+        }
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            format!("the server at {socket} did not answer in {COMMAND_PATIENCE:?}; see its log")
+        }
+        _ => format!("the server at {socket} ended before it answered ({error}); see its log"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_no_server_the_answer_is_not_running_and_how_to_start_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let told = |folder: &Path| {
+            let error = admin_socket::ask(folder, &Command::UserList {}).expect_err("nobody there");
+            why(&error, folder, Path::new("conf/edge.toml"))
+        };
+        for sentence in [told(folder.path()), {
+            // What a killed server leaves behind.
+            drop(std::os::unix::net::UnixListener::bind(path_in(folder.path())).expect("a socket"));
+            told(folder.path())
+        }] {
+            assert!(sentence.starts_with("not running: "), "{sentence}");
+            assert!(sentence.ends_with("patapim-edge serve --config conf/edge.toml"), "{sentence}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The commands of `patapim-edge` (contract, section 2).
+//!
+//! Exit status: 0 done, 1 failed, 2 wrong usage, 78 bad configuration. With `--json` there is one JSON document on
+//! stdout and nothing else; sentences and logs are on stderr.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{BadConfig, Loaded};
+
+mod admin;
+mod ask;
+mod log;
+mod print;
+mod table;
+
+#[derive(Parser)]
+#[command(
+    name = "patapim-edge",
+    version,
+    about = "Reach an app on a desktop from any browser, with a fingerprint instead of a password",
+    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 78 bad configuration.",
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check a configuration, and print the one in effect, secrets redacted
+    Check {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// People: who may sign in
+    #[command(subcommand)]
+    User(admin::User),
+    /// Tunnels: the public names of apps
+    #[command(subcommand)]
+    Tunnel(admin::Tunnel),
+    /// Desktops
+    #[command(subcommand)]
+    Agent(admin::Agent),
+    /// Sessions: who is signed in, and where
+    #[command(subcommand)]
+    Session(admin::Session),
+}
+
+#[derive(Args, Clone, Debug)]
+struct ConfigArg {
+    /// The configuration file
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PATAPIM_EDGE_CONFIG",
+        default_value = "/etc/patapim-edge/edge.toml"
+    )]
+    config: PathBuf,
+}
+
+/// A command that was not done.
+#[derive(Debug)]
+enum Failure {
+    Failed(String),
+    BadConfig(BadConfig),
+}
+
+impl Failure {
+    fn because(why: impl Display) -> Self {
+        Self::Failed(why.to_string())
+    }
+}
+
+impl From<BadConfig> for Failure {
+    fn from(bad: BadConfig) -> Self {
+        Self::BadConfig(bad)
+    }
+}
+
+/// Parses the process's arguments, does what they say, and gives the process's exit status.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Check { config } => check(&config),
+        Command::User(command) => command.run(),
+        Command::Tunnel(command) => command.run(),
+        Command::Agent(command) => command.run(),
+        Command::Session(command) => command.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(why)) => {
+            print::complain(&why);
+            ExitCode::from(1)
+        }
+        Err(Failure::BadConfig(bad)) => {
+            print::complain(&bad.to_string());
+            ExitCode::from(78)
+        }
+    }
+}
+
+fn check(config: &ConfigArg) -> Result<(), Failure> {
+    let Loaded { config, warnings } = crate::config::load(&config.config, environment())?;
+    for warning in warnings {
+        print::complain(&format!("warning: {warning}"));
+    }
+    print::text(&config.effective())
+}
+
+/// The environment, as far as it is text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_every_argument_says_what_it_is() {
+        fn explained(command: &clap::Command, path: &str) {
+            assert!(command.get_about().is_some(), "{path} does not say what it does");
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{path} does not say what {} is", argument.get_id());
+            }
+            for inner in command.get_subcommands() {
+                explained(inner, &format!("{path} {}", inner.get_name()));
+            }
+        }
+        explained(&Cli::command(), "patapim-edge");
+    }
+}

@@ -1,0 +1,86 @@
+//! What an operator chooses, checked: the configuration fills it, the composition takes it apart.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::tls::CertificateFiles;
+use crate::access::sessions::SessionSettings;
+use crate::deployer::WebauthnSettings;
+use crate::names::{BaseDomain, TunnelId, UserName};
+use crate::tunnel::TunnelSettings;
+
+/// How browsers come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Browsers {
+    /// Through TLS, on the https listeners.
+    Tls,
+    /// In plain http, on the http listeners: only for names under `.localhost`, only on loopback. The demo.
+    PlainLoopback,
+}
+
+/// Where the server listens; port 0 takes a free one.
+#[derive(Clone, Debug)]
+pub struct ListenSettings {
+    /// Visitors, the deployer and agents.
+    pub https: Vec<SocketAddr>,
+    /// Redirects to https.
+    pub http: Vec<SocketAddr>,
+    /// Metrics and health.
+    pub admin: SocketAddr,
+}
+
+/// A tunnel that is served from a fixed address.
+#[derive(Clone, Debug)]
+pub struct FixedUpstream {
+    /// Its label.
+    pub tunnel: TunnelId,
+    /// Whose it is.
+    pub user: UserName,
+    /// The app's host, a name or an address.
+    pub host: String,
+    /// The app's port; it speaks plain HTTP/1.1.
+    pub port: u16,
+}
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The domain that the deployer and all tunnels live under.
+    pub base: BaseDomain,
+    /// The deployer's label under it.
+    pub deployer_label: String,
+    /// The port in public URLs; 0: the one that was bound for browsers.
+    pub public_port: u16,
+    /// Where the store, the keys and the admin socket are.
+    pub data_dir: PathBuf,
+    /// How browsers come in.
+    pub browsers: Browsers,
+    /// Where the server listens.
+    pub listen: ListenSettings,
+    /// The certificate.
+    pub tls: CertificateFiles,
+    /// What passkeys are made for.
+    pub webauthn: WebauthnSettings,
+    /// How long tokens and sessions last.
+    pub session: SessionSettings,
+    /// What a tunnel may cost.
+    pub tunnel: TunnelSettings,
+    /// How long a stopping server waits for what is in flight.
+    pub grace: Duration,
+    /// Tunnels that are served from a fixed address.
+    pub upstreams: Vec<FixedUpstream>,
+}
+
+/// Where the server really listens, once it accepts.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ready {
+    /// Visitors, the deployer and agents.
+    pub https: Vec<SocketAddr>,
+    /// Redirects, or the demo's browsers.
+    pub http: Vec<SocketAddr>,
+    /// Metrics and health.
+    pub admin: SocketAddr,
+}

@@ -1,0 +1,52 @@
+//! The store, with a watch held to it: `store_seconds{op}`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use crate::metrics::metrics;
+use crate::store::{Change, Commit, Entry, Key, Revision, Snapshot, Store, StoreError, Tx};
+
+/// Measures every call of the store behind it.
+pub(super) struct Measured(pub(super) Arc<dyn Store>);
+
+#[async_trait]
+impl Store for Measured {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+        let began = Instant::now();
+        let answer = self.0.get(key).await;
+        metrics().store_call("get", began);
+        answer
+    }
+
+    async fn range(&self, prefix: &str) -> Result<Snapshot, StoreError> {
+        let began = Instant::now();
+        let answer = self.0.range(prefix).await;
+        metrics().store_call("range", began);
+        answer
+    }
+
+    async fn commit(&self, tx: Tx) -> Result<Commit, StoreError> {
+        let began = Instant::now();
+        let answer = self.0.commit(tx).await;
+        metrics().store_call("commit", began);
+        answer
+    }
+
+    async fn watch(
+        &self,
+        prefix: &str,
+        after: Revision,
+    ) -> Result<BoxStream<'static, Result<Change, StoreError>>, StoreError> {
+        self.0.watch(prefix, after).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let answer = self.0.ready().await;
+        metrics().store_call("ready", began);
+        answer
+    }
+}

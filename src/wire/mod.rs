@@ -46,5 +46,5 @@ pub const MESSAGE_LIMIT: usize = 16 * 1024;
 
 /// Text from the other side, fit for a terminal and a log: one line, no control characters, not endless.
 pub fn one_line(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(300).collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }

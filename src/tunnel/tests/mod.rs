@@ -3,6 +3,7 @@
 mod app;
 mod keys;
 mod life;
+mod linking;
 mod registry;
 mod traffic;
 mod visitors;

@@ -1,0 +1,89 @@
+//! The one call that ties a desktop to a tunnel, against a site that answers as told.
+
+use http::StatusCode;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::agent::{LinkRequest, link_desktop};
+use crate::secret::{SecretText, from_base64url};
+
+/// A sign-in site that answers every request with `status` and `answer`, and hands on what it was asked.
+async fn site(
+    status: StatusCode,
+    answer: String,
+) -> (LinkRequest, mpsc::UnboundedReceiver<(http::request::Parts, Value)>) {
+    let (certificates, ca) = certificates(EDGE_HOST);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let edge = format!("https://{EDGE_HOST}:{}", listener.local_addr().expect("bound").port());
+    let (tell, told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.expect("a connection");
+        let io = TlsAcceptor::from(Arc::new(config)).accept(tcp).await.expect("TLS");
+        let service = service_fn(|request: Request<Incoming>| {
+            let (tell, answer) = (tell.clone(), answer.clone());
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await.expect("a body").to_bytes();
+                tell.send((head, serde_json::from_slice(&body).expect("JSON"))).expect("heard");
+                let mut response = Response::new(Full::new(Bytes::from(answer)));
+                *response.status_mut() = status;
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        });
+        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(io), service).await;
+    });
+    let request = LinkRequest {
+        edge: EdgeAddress::parse(&edge).expect("an address"),
+        ca: Some(ca),
+        name: "Work laptop".into(),
+        token: SecretText::new("one-time".into()),
+    };
+    (request, told)
+}
+
+#[tokio::test]
+async fn a_token_ties_a_new_key_to_a_tunnel() {
+    let answer =
+        json!({"tunnel": "ada-abc234", "user": "ada", "tunnel_url": format!("https://{HOST}"), "more": 1});
+    let (request, mut told) = site(StatusCode::CREATED, answer.to_string()).await;
+    let origin = request.edge.origin();
+    let link = soon(link_desktop(request)).await.expect("linked");
+    assert_eq!(
+        (link.tunnel.as_str(), link.user.as_str(), link.name.as_str()),
+        ("ada-abc234", "ada", "Work laptop")
+    );
+
+    let (head, body) = told.recv().await.expect("asked");
+    assert_eq!((head.method.as_str(), head.uri.path()), ("POST", "/api/v1/link"));
+    assert_eq!(head.headers["origin"], origin.as_str());
+    assert_eq!(format!("https://{}", head.headers["host"].to_str().expect("text")), origin);
+    assert_eq!((&body["name"], &body["token"]), (&json!("Work laptop"), &json!("one-time")));
+    let key = from_base64url(body["public_key"].as_str().expect("text")).expect("base64url");
+    assert_eq!(SpkiPin::of_spki(&key), link.key.pin(), "the edge was told the key that is kept");
+}
+
+#[tokio::test]
+async fn a_refusal_is_quoted_on_one_line() {
+    let problem = json!({"type": "/problems/x", "title": "Refused", "detail": "This token was used.\u{1b}[2J\nAsk for another."});
+    let (request, _told) = site(StatusCode::FORBIDDEN, problem.to_string()).await;
+    let error = soon(link_desktop(request)).await.expect_err("refused").to_string();
+    assert_eq!(error, "the edge refused: This token was used. [2J Ask for another.");
+}
+
+#[tokio::test]
+async fn a_site_that_is_no_edge_is_named() {
+    let (request, _told) = site(StatusCode::OK, "<html>".into()).await;
+    let error = soon(link_desktop(request)).await.expect_err("refused").to_string();
+    assert!(error.contains("did not answer as an edge does (status 200 OK)"), "{error}");
+}

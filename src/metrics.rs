@@ -92,29 +92,6 @@ labels! {
     }
 }
 labels! {
-    /// Why sessions were ended.
-    RevocationCause {
-        /// Their own sign-out.
-        Logout = "logout",
-        /// Ended from a list of sessions.
-        Session = "session",
-        /// Their passkey was revoked.
-        Passkey = "passkey",
-        /// Their device is no longer trusted.
-        Device = "device",
-        /// Their password was changed or removed.
-        Password = "password",
-        /// Their user was disabled or removed.
-        User = "user",
-        /// Their tunnel was removed.
-        Tunnel = "tunnel",
-        /// A later sign-in took their place.
-        Replaced = "replaced",
-        /// Their time was up.
-        Expired = "expired",
-    }
-}
-labels! {
     /// What an open stream carries.
     StreamKind {
         /// A request and its answer.
@@ -258,9 +235,6 @@ impl Metrics {
                 self.sign_ins.with_label_values(&[method.as_str(), result.as_str()]);
             }
         }
-        for cause in RevocationCause::ALL {
-            self.revocations.with_label_values(&[cause.as_str()]);
-        }
         for kind in StreamKind::ALL {
             self.streams_active.with_label_values(&[kind.as_str()]);
         }
@@ -290,9 +264,9 @@ impl Metrics {
         self.sessions_active.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// A session was ended before its time.
-    pub fn revocation(&self, cause: RevocationCause) {
-        self.revocations.with_label_values(&[cause.as_str()]).inc();
+    /// `count` sessions were ended before their time, by a cause's label.
+    pub fn revocations(&self, cause: &'static str, count: usize) {
+        self.revocations.with_label_values(&[cause]).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// The last stream of an ended session closed, `after` the session's end.

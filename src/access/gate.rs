@@ -13,6 +13,7 @@ use super::table::Session;
 use super::token::{self, Seeming, VerifiedToken};
 use crate::clock::Timestamp;
 use crate::names::{TunnelId, UserName};
+use crate::secret::SecretText;
 
 /// What kind of request it is, as far as the gate cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Facts<'a> {
     pub provenance: Provenance,
     /// The session cookie, if one well-formed one came.
     pub session: Option<SessionCookie>,
+    /// The access token, if one came in a header.
+    pub access_token: Option<SecretText>,
     /// The values of all `token` parameters, decoded, in order.
     pub tokens: &'a [String],
 }
@@ -109,6 +112,12 @@ impl Gate {
 
     /// Decides at `now`. No I/O.
     pub fn admit(&self, facts: &Facts<'_>, now: Timestamp) -> Verdict {
+        if let Some(token) = &facts.access_token {
+            let session = self.sessions.by_access_token(token, facts.tunnel, now);
+            return session.map_or(Verdict::Refuse(Refused::Unknown), |session| {
+                Verdict::Admit(Permit { session, tunnel: facts.tunnel.clone() })
+            });
+        }
         let live = facts.session.as_ref().and_then(|cookie| {
             let session = self.sessions.on_tunnel(cookie, facts.tunnel, now)?;
             Some(Beside { session, cookie: cookie.clone() })

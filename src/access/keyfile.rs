@@ -54,6 +54,12 @@ impl KeyLine {
         Self { kid, created_at, retired_at: None, secret: Zeroizing::new(base64url(secret)) }
     }
 
+    /// This key, retired at `at` unless it was before.
+    pub(super) fn retired(mut self, at: Timestamp) -> Self {
+        self.retired_at.get_or_insert(at);
+        self
+    }
+
     pub(super) fn secret(&self) -> Result<Zeroizing<Vec<u8>>, String> {
         from_base64url(&self.secret)
             .map(Zeroizing::new)

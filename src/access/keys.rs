@@ -1,7 +1,7 @@
 //! The keys that sign tokens: made at first start, kept in a file that only we may read, found by `kid`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use ring::hmac;
@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 pub use super::keyfile::KeyError;
 use super::keyfile::{self, KeyLine};
+use super::revocation::LONGEST_SESSION;
 use crate::clock::{Clock, Timestamp};
 use crate::secret::{Entropy, base32, random};
 
@@ -56,6 +57,17 @@ impl SigningKey {
 pub struct KeyRing {
     path: PathBuf,
     keys: ArcSwap<Vec<Arc<SigningKey>>>,
+    /// What is in the file; held while it is rewritten, so that two rotations follow one another.
+    lines: Mutex<Vec<KeyLine>>,
+}
+
+/// What becomes of the keys that signed until now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Former {
+    /// What they signed is good until it expires.
+    Kept,
+    /// They are forgotten at once, and all they signed with them.
+    Forgotten,
 }
 
 impl KeyRing {
@@ -67,7 +79,34 @@ impl KeyRing {
         })?;
         let keys: Result<Vec<_>, _> = file.lines.iter().map(SigningKey::read).collect();
         let keys = keys.map_err(|reason| file.damaged(reason))?;
-        Ok(Self { path: file.path, keys: ArcSwap::from_pointee(keys) })
+        Ok(Self { path: file.path, keys: ArcSwap::from_pointee(keys), lines: Mutex::new(file.lines) })
+    }
+
+    /// Makes a new key the signing one. When this returns, the file says so and the next token is signed with it.
+    ///
+    /// A key that is kept is dropped at a later rotation, once nothing that it signed can be good any more.
+    pub fn rotate(
+        &self,
+        former: Former,
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+    ) -> Result<String, KeyError> {
+        let now = clock.now();
+        let mut held = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let secret = Zeroizing::new(random::<32>(entropy));
+        let mut lines = vec![KeyLine::new(base32(&random::<10>(entropy)), now, &*secret)];
+        if former == Former::Kept {
+            lines.extend(held.iter().cloned().map(|line| line.retired(now)));
+            lines.retain(|line| line.retired_at.is_none_or(|at| now.since(at) < LONGEST_SESSION));
+        }
+        let keys: Result<Vec<_>, _> = lines.iter().map(SigningKey::read).collect();
+        let keys = keys.map_err(|reason| KeyError::Damaged { path: self.path.clone(), reason })?;
+        keyfile::write(&self.path, lines.clone())
+            .map_err(|source| KeyError::Io { path: self.path.clone(), source })?;
+        let kid = keys[0].kid.clone();
+        *held = lines;
+        self.keys.store(Arc::new(keys));
+        Ok(kid)
     }
 
     /// The key that signs.
@@ -109,6 +148,23 @@ mod tests {
         let first = open(folder.path()).expect("made").active();
         let again = open(folder.path()).expect("found");
         assert!(again.find(&first.kid).expect("the same kid").verify(b"m", first.sign(b"m").as_ref()));
+    }
+
+    #[test]
+    fn a_rotation_keeps_or_forgets_the_former_key_and_holds_over_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = open(folder.path()).expect("made");
+        let rotate = |former| {
+            let clock = ManualClock::at(Timestamp::from_secs(2));
+            keys.rotate(former, &*clock, &*SystemEntropy::shared()).expect("rotated")
+        };
+        let first = keys.active().kid.clone();
+        let second = rotate(Former::Kept);
+        assert_eq!(keys.active().kid, second);
+        assert!(keys.find(&first).expect("kept").retired_at.is_some());
+        let third = rotate(Former::Forgotten);
+        assert!(keys.find(&first).is_none() && keys.find(&second).is_none());
+        assert_eq!(open(folder.path()).expect("found").active().kid, third);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!
 //! No HTTP type comes in here, and no clock: `now` is an argument.
 
+pub mod access_tokens;
 pub mod assertion;
 pub mod cookies;
 pub mod gate;

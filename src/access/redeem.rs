@@ -15,6 +15,7 @@ use super::sessions::{Issued, SessionError, Sessions, Visitor, revoke_in, to_jso
 use super::table::{Realm, Session, SessionRecord, session_key};
 use super::token::{TokenFault, VerifiedToken};
 use crate::clock::Timestamp;
+use crate::metrics::metrics;
 use crate::names::{SessionId, TokenId};
 use crate::secret::{SecretText, base64url};
 use crate::store::{Commit, Cond, Key, Tx};
@@ -127,6 +128,9 @@ impl Sessions {
             let Some(cookie) = plan.cookie else { return Err(Refused::Signature.into()) };
             if let Commit::Applied(revision) = self.store.commit(plan.tx).await.map_err(SessionError::from)? {
                 self.reached(revision).await?;
+                if plan.replaces {
+                    metrics().revocations(Cause::Replaced.as_str(), 1);
+                }
                 let session = self.table.find(&cookie.id).filter(|session| session.is_live(now));
                 return Ok(Redeemed { session: session.ok_or(Refused::Revoked)?, cookie, first: true });
             }
@@ -154,6 +158,7 @@ impl Sessions {
             device: &issued.device,
             user: &issued.user,
             tunnel: Some(&issued.tunnel),
+            signed: true,
             signed_in_at: issued.signed_in_at,
         };
         if self.table.revoked.covers(&lineage) {
@@ -217,6 +222,7 @@ impl Sessions {
         let same_person = |beside: &&Beside| {
             *beside.session.user() == issued.user && *beside.session.device() == issued.device
         };
+        let mut replaces = false;
         let cookie = if let Some(joined) = beside.filter(same_person) {
             let id = joined.session.id();
             let mut record = joined.session.record().clone();
@@ -235,6 +241,7 @@ impl Sessions {
                 tx = tx.put_until(session_key(&cookie.id), to_json(&record), Some(record.expires_at));
             }
             if let Some(beside) = beside {
+                replaces = true;
                 tx = revoke_in(tx, &Target::Session(beside.session.id().clone()), Cause::Replaced, now);
             }
             cookie
@@ -243,7 +250,7 @@ impl Sessions {
             let binding = Binding { session: cookie.id.clone(), bound_at: now };
             tx = tx.put_until(binding_key(jti), to_json(&binding), Some(issued.expires_at));
         }
-        Plan { tx, cookie }
+        Plan { tx, cookie, replaces }
     }
 
     fn record(
@@ -268,6 +275,7 @@ impl Sessions {
             user_agent: visitor.user_agent.clone(),
             secret: cookie.fingerprint(),
             token: Some(jti.clone()),
+            name: None,
         }
     }
 
@@ -283,4 +291,6 @@ impl Sessions {
 struct Plan {
     tx: Tx,
     cookie: Option<SessionCookie>,
+    /// The session beside ends.
+    replaces: bool,
 }

@@ -27,6 +27,8 @@ pub enum Target {
     User(UserId),
     /// Every session on a tunnel.
     Tunnel(TunnelId),
+    /// Every session that a signed token opened; access tokens and the deployer's own sessions go on.
+    Signed,
 }
 
 /// What ended it; a label of `revocations_total`.
@@ -49,9 +51,24 @@ pub enum Cause {
     Replaced,
     /// Nobody used it for the idle time.
     Idle,
+    /// The keys that had signed its token were forgotten.
+    Keys,
 }
 
 impl Cause {
+    /// Every cause.
+    pub const ALL: &[Self] = &[
+        Self::Logout,
+        Self::Person,
+        Self::Operator,
+        Self::Passkey,
+        Self::Tunnel,
+        Self::User,
+        Self::Replaced,
+        Self::Idle,
+        Self::Keys,
+    ];
+
     /// As a metric's label.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,6 +80,7 @@ impl Cause {
             Self::User => "user",
             Self::Replaced => "replaced",
             Self::Idle => "idle",
+            Self::Keys => "keys",
         }
     }
 }
@@ -78,6 +96,7 @@ impl Target {
             Self::Device(id) => format!("device/{id}"),
             Self::User(id) => format!("user/{id}"),
             Self::Tunnel(id) => format!("tunnel/{id}"),
+            Self::Signed => "signed/all".to_owned(),
         }
     }
 
@@ -92,6 +111,7 @@ impl Target {
             "device" => DeviceId::parse(id).ok().map(Self::Device),
             "user" => UserId::parse(id).ok().map(Self::User),
             "tunnel" => TunnelId::parse(id).ok().map(Self::Tunnel),
+            "signed" => Some(Self::Signed),
             _ => None,
         }
     }
@@ -112,6 +132,8 @@ pub(super) struct Lineage<'a> {
     pub(super) device: &'a DeviceId,
     pub(super) user: &'a UserId,
     pub(super) tunnel: Option<&'a TunnelId>,
+    /// A signed token opens, or opened, it.
+    pub(super) signed: bool,
     pub(super) signed_in_at: Timestamp,
 }
 
@@ -127,6 +149,7 @@ impl Lineage<'_> {
             Target::Device(id) => self.device == id && self.signed_in_at <= at,
             Target::User(id) => self.user == id && self.signed_in_at <= at,
             Target::Tunnel(id) => self.tunnel == Some(id) && self.signed_in_at <= at,
+            Target::Signed => self.signed && self.signed_in_at <= at,
         }
     }
 }
@@ -148,6 +171,7 @@ impl RevokedSet {
             || over(&Target::Device(of.device.clone()))
             || over(&Target::User(of.user.clone()))
             || of.tunnel.is_some_and(|id| over(&Target::Tunnel(id.clone())))
+            || (of.signed && over(&Target::Signed))
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Target, Arc<Revocation>>> {
@@ -170,6 +194,7 @@ mod tests {
             device: &device,
             user: &user,
             tunnel: None,
+            signed: true,
             signed_in_at: Timestamp::from_secs(secs),
         };
         let revocation = Revocation { at: Timestamp::from_secs(10), cause: Cause::Person };

@@ -18,6 +18,7 @@ use super::revocation::{Cause, LONGEST_SESSION, Revocation, Target};
 use super::table::{Feed, Method, Realm, Session, SessionRecord, Table, session_key};
 use super::token::{self, Claims};
 use crate::clock::{Clock, Timestamp};
+use crate::metrics::metrics;
 use crate::names::{DeviceId, SessionId, TokenId, TunnelId, UserId, UserName};
 use crate::secret::{Entropy, SecretText};
 use crate::store::mirror::Mirror;
@@ -125,6 +126,8 @@ impl Sessions {
         issuer: String,
         settings: SessionSettings,
     ) -> Result<Arc<Self>, StoreError> {
+        // So that each cause is there to be scraped before it first happens.
+        Cause::ALL.iter().for_each(|cause| metrics().revocations(cause.as_str(), 0));
         let table = Arc::new(Table::default());
         let mirror =
             Mirror::start(Arc::clone(&store), super::table::PREFIX, Feed(Arc::clone(&table))).await?;
@@ -197,6 +200,7 @@ impl Sessions {
             user_agent: visitor.user_agent.clone(),
             secret: cookie.fingerprint(),
             token: None,
+            name: None,
         };
         let mut tx = Tx { conds: standing, ops: Vec::new() };
         tx = tx.put_until(session_key(&cookie.id), to_json(&record), Some(record.expires_at));
@@ -238,10 +242,15 @@ impl Sessions {
         Some(session)
     }
 
-    /// All live sessions, the newest first.
+    /// All live sessions, the newest first. Access tokens have [a list of their own](Self::access_tokens).
     pub fn list(&self) -> Vec<Arc<Session>> {
+        self.live(|session| session.method() != Method::AccessToken)
+    }
+
+    pub(super) fn live(&self, which: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
         let now = self.clock.now();
-        let mut live: Vec<_> = self.table.all().into_iter().filter(|session| session.is_live(now)).collect();
+        let mut live = self.table.all();
+        live.retain(|session| session.is_live(now) && which(session));
         live.sort_by(|a, b| (b.created_at(), b.id()).cmp(&(a.created_at(), a.id())));
         live
     }
@@ -263,6 +272,7 @@ impl Sessions {
             Commit::Applied(revision) => self.reached(revision).await?,
             Commit::Conflict => return Err(SessionError::Overtaken),
         }
+        metrics().revocations(cause.as_str(), count);
         tracing::info!(target: "audit", ?target, cause = cause.as_str(), count, "sessions revoked");
         Ok(count)
     }

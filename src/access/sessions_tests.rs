@@ -93,6 +93,7 @@ impl House {
             asking: Asking::Script,
             provenance: Provenance::Own,
             session: Some(cookie.clone()),
+            access_token: None,
             tokens: &[],
         };
         match self.gate.admit(&facts, self.clock.now()) {
@@ -306,9 +307,10 @@ async fn a_foreign_page_cannot_use_the_session_and_a_script_cannot_spend_a_token
     let tokens = [token.reveal().to_owned()];
     let ask = |asking, provenance, tokens| {
         let session = Some(live.cookie.clone());
-        house
-            .gate
-            .admit(&Facts { tunnel: &house.tunnel, asking, provenance, session, tokens }, house.clock.now())
+        house.gate.admit(
+            &Facts { tunnel: &house.tunnel, asking, provenance, session, access_token: None, tokens },
+            house.clock.now(),
+        )
     };
     assert!(matches!(ask(Asking::Script, Provenance::Foreign, &[]), Verdict::CrossSite));
     assert!(matches!(ask(Asking::OtherNavigation, Provenance::Foreign, &[]), Verdict::CrossSite));
@@ -348,4 +350,45 @@ async fn an_assertion_names_the_visitor_and_verifies_with_the_published_key() {
     assert_eq!(claims["aud"], "https://ada-abc234.tunnel.patapim.test");
     assert_eq!(claims["name"], "ada");
     assert_eq!(claims["exp"].as_u64().expect("a number") - claims["iat"].as_u64().expect("a number"), 300);
+}
+
+#[tokio::test]
+async fn an_access_token_opens_its_tunnel_until_it_expires_or_is_revoked() {
+    use crate::access::access_tokens::NewAccessToken;
+
+    let house = House::new().await;
+    let until = house.clock.now() + Duration::from_secs(3600);
+    let make = async |name: &str| {
+        let new = NewAccessToken {
+            name: name.to_owned(),
+            tunnel: house.tunnel.clone(),
+            expires_at: until,
+            standing: Vec::new(),
+        };
+        house.sessions.make_access_token(&house.ada, new, &Visitor::default()).await.expect("made")
+    };
+    let admitted = |token: &SecretText, tunnel: &TunnelId| {
+        let facts = Facts {
+            tunnel,
+            asking: Asking::Script,
+            provenance: Provenance::Foreign,
+            session: None,
+            access_token: Some(token.clone()),
+            tokens: &[],
+        };
+        matches!(house.gate.admit(&facts, house.clock.now()), Verdict::Admit(_))
+    };
+    let (id, token) = make("backup").await;
+    let other = TunnelId::parse("bob-abc234").expect("a label");
+    assert!(token.reveal().starts_with("patapim_"));
+    assert!(admitted(&token, &house.tunnel) && !admitted(&token, &other));
+    assert!(!admitted(&SecretText::new(format!("{}x", token.reveal())), &house.tunnel));
+    assert!(house.sessions.list().is_empty(), "it has a list of its own");
+    assert_eq!(house.sessions.access_tokens(&house.ada.user)[0].access_token_name(), Some("backup"));
+
+    house.sessions.revoke(&Target::Session(id), Cause::Person).await.expect("revoked");
+    assert!(!admitted(&token, &house.tunnel));
+    let (_, token) = make("short").await;
+    house.clock.advance(Duration::from_secs(3600));
+    assert!(!admitted(&token, &house.tunnel));
 }

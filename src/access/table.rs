@@ -55,6 +55,8 @@ impl Realm {
 pub enum Method {
     /// With a passkey.
     Passkey,
+    /// Not at all: a script, with an access token that a person made for it.
+    AccessToken,
 }
 
 /// A session as it is stored.
@@ -75,6 +77,9 @@ pub(super) struct SessionRecord {
     pub(super) secret: String,
     /// The token whose redemption opened it.
     pub(super) token: Option<TokenId>,
+    /// What an access token is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
 }
 
 /// A live session.
@@ -131,6 +136,11 @@ impl Session {
     /// The device's display name at sign-in.
     pub fn device_name(&self) -> &str {
         &self.record.device_name
+    }
+
+    /// What the person calls it, if it is an access token.
+    pub fn access_token_name(&self) -> Option<&str> {
+        self.record.name.as_deref()
     }
 
     /// How the person signed in.
@@ -201,6 +211,7 @@ impl Session {
             device: &self.record.device,
             user: &self.record.user,
             tunnel: self.record.realm.tunnel(),
+            signed: self.record.token.is_some(),
             signed_in_at: self.record.signed_in_at,
         }
     }
@@ -210,12 +221,19 @@ impl Session {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     sessions: DashMap<SessionId, Arc<Session>>,
+    /// Access tokens by the SHA-256 of their secret: a script presents nothing else.
+    tokens: DashMap<[u8; 32], SessionId>,
     pub(super) revoked: RevokedSet,
 }
 
 impl Table {
     pub(super) fn find(&self, id: &SessionId) -> Option<Arc<Session>> {
         self.sessions.get(id).map(|session| Arc::clone(&session))
+    }
+
+    pub(super) fn find_access_token(&self, sha256: &[u8; 32]) -> Option<Arc<Session>> {
+        let id = self.tokens.get(sha256)?.clone();
+        self.find(&id).filter(|session| session.method() == Method::AccessToken)
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Session>> {
@@ -233,6 +251,9 @@ impl Table {
         let session = Arc::new(Session::new(id.clone(), record)?);
         if self.revoked.covers(&session.lineage()) {
             session.cut.cancel();
+        }
+        if session.method() == Method::AccessToken {
+            self.tokens.insert(session.secret_sha256, id.clone());
         }
         self.sessions.insert(id, session);
         Some(())
@@ -274,6 +295,7 @@ impl Follower<()> for Feed {
     fn gone(&self, id: &str, _: &Arc<()>) {
         if let Some(session) = id.strip_prefix(SESSIONS).and_then(|id| SessionId::parse(id).ok()) {
             if let Some((_, session)) = self.0.sessions.remove(&session) {
+                self.0.tokens.remove(&session.secret_sha256);
                 session.cut.cancel();
             }
         } else if let Some(target) = id.strip_prefix(SEGMENT).and_then(Target::parse) {

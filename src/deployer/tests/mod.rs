@@ -129,6 +129,7 @@ impl House {
             asking: Asking::Navigation,
             provenance: Provenance::Own,
             session: None,
+            access_token: None,
             tokens: &[token],
         };
         match Gate::new(Arc::clone(&self.sessions)).admit(&facts, self.clock.now()) {

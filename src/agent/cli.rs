@@ -319,7 +319,11 @@ async fn status(json: bool) -> Result<(), Failure> {
 async fn unlink(json: bool) -> Result<(), Failure> {
     let home = Home::from_environment()?;
     // A link that cannot be read is forgotten all the same: that is the mend.
-    let link = Link::load(&home).ok().flatten();
+    let loaded = Link::load(&home);
+    if let Err(error) = &loaded {
+        warn(format!("forgetting a link that could not be read: {error}"));
+    }
+    let link = loaded.ok().flatten();
     Link::forget(&home)?;
     if !console::stop(&home, STOP_PATIENCE).await? {
         warn("the agent that runs is still ending what it has in flight");

@@ -16,10 +16,10 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::app_connection::AppConnector;
 use super::body::VisitorBody;
 use super::headers::{prepare_request, prepare_response};
 use super::websocket;
@@ -33,10 +33,7 @@ const IDLE_CONNECTION: Duration = Duration::from_millis(1500);
 /// The largest head that is read from the app; also how much is read from it at once.
 const APP_BUFFER: usize = 256 * 1024;
 
-/// An app on this machine takes a connection at once or not at all; one elsewhere in the house may take a while.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-pub(super) type AppClient = Client<HttpConnector, VisitorBody>;
+pub(super) type AppClient = Client<AppConnector, VisitorBody>;
 
 /// Where the app listens and what it expects to be called.
 #[derive(Clone, Debug)]
@@ -129,9 +126,6 @@ pub(super) enum Broken {
 
 impl App {
     pub(super) fn new(address: AppAddress, entropy: Arc<dyn Entropy>) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION)
@@ -139,7 +133,7 @@ impl App {
             .set_host(false)
             // Only what was never written to a connection that turned out to be closed is sent again.
             .retry_canceled_requests(true)
-            .build(connector);
+            .build(AppConnector::new());
         Self { address, client, entropy }
     }
 

@@ -9,6 +9,7 @@
 //! The rules both sides follow are in [`crate::wire`].
 
 mod address;
+mod app_connection;
 mod backoff;
 mod body;
 mod console;

@@ -175,3 +175,38 @@ async fn a_post_is_never_sent_twice() {
     assert_eq!(ask(&link, get("/")).await.expect("an answer").head.status(), StatusCode::NO_CONTENT);
     assert_eq!(ask(&link, get("/")).await.expect("an answer").head.status(), StatusCode::NO_CONTENT);
 }
+
+#[tokio::test]
+async fn an_app_that_answers_early_and_hangs_up_is_still_heard() {
+    let (app, _app) = raw_app(|mut tcp| async move {
+        read_head(&mut tcp).await;
+        let answer = b"HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 4\r\n\r\nmuch";
+        tcp.write_all(answer).await.expect("written");
+    })
+    .await;
+    let (_edge, _agent, link) = connected(&app).await;
+    for _ in 0..20 {
+        let Opened { response, mut body, permit } = link.open(post("/"), false).expect("a stream");
+        let uploading = tokio::spawn(async move {
+            let piece = Bytes::from(vec![0; 64 * 1024]);
+            while http2::send(&mut body, &mut piece.clone(), false).await.is_ok() {}
+        });
+        let (head, mut stream) = soon(response).await.expect("an answer").into_parts();
+        assert_eq!(head.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(soon(http2::receive(&mut stream)).await.expect("a piece").expect("whole"), "much");
+        assert!(soon(http2::receive(&mut stream)).await.is_none());
+        uploading.abort();
+        drop(permit);
+    }
+}
+
+#[tokio::test]
+async fn an_old_app_that_ends_by_closing_is_understood() {
+    let (app, _app) = raw_app(|mut tcp| async move {
+        read_head(&mut tcp).await;
+        tcp.write_all(b"HTTP/1.0 200 OK\r\n\r\nall there is").await.expect("written");
+    })
+    .await;
+    let (_edge, _agent, link) = connected(&app).await;
+    assert_eq!(ask(&link, get("/")).await.expect("an answer").text(), "all there is");
+}

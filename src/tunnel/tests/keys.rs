@@ -78,26 +78,6 @@ async fn a_key_that_is_not_linked_is_told_so_and_gives_up() {
     assert!(ended.to_string().starts_with("unlinked: "), "{ended}");
 }
 
-#[tokio::test]
-async fn an_unlinking_between_handshake_and_claim_is_not_missed() {
-    let edge = Edge::start().await;
-    let link = edge.link();
-    // Known when it is looked up first, and not when it is asked about again.
-    let pin = link.key.pin();
-    let known = Arc::clone(&edge.known);
-    let forget = tokio::spawn({
-        let registry = Arc::clone(&edge.registry);
-        async move {
-            registry.wait_for(&tunnel(), PATIENCE).await.expect("an agent");
-            known.lock().expect("whole").remove(&pin);
-            registry.cut(&tunnel(), crate::tunnel::Cut::Unlinked);
-        }
-    });
-    let agent = Running::start(link, "http://127.0.0.1:1");
-    assert!(matches!(agent.ended().await, Err(RunError::Unlinked)));
-    forget.await.expect("done");
-}
-
 async fn dial_error(edge: &str, ca: Option<&str>) -> DialError {
     let edge = EdgeAddress::parse(edge).expect("an address");
     let key = DesktopKey::generate().expect("a key");

@@ -88,12 +88,20 @@ async fn an_agent_of_an_edge_that_drains_dials_anew_and_drops_nothing() {
 fn served_in_memory(
     settings: TunnelSettings,
 ) -> (tokio::io::DuplexStream, JoinHandle<Ending>, Arc<Registry>) {
+    served_while(true, settings)
+}
+
+/// As above, with what is known of the agent's key once it can be found.
+fn served_while(
+    linked: bool,
+    settings: TunnelSettings,
+) -> (tokio::io::DuplexStream, JoinHandle<Ending>, Arc<Registry>) {
     let registry = Registry::new();
     let host = AgentHost {
         registry: Arc::clone(&registry),
         clock: SystemClock::not_before(Timestamp::default()),
         settings,
-        still_linked: Box::new(|_| Box::pin(async { true })),
+        still_linked: Box::new(move |_| Box::pin(async move { linked })),
     };
     let identity = AgentIdentity {
         tunnel: tunnel(),
@@ -167,6 +175,18 @@ async fn an_agent_of_an_unknown_version_is_refused_with_a_sentence() {
     respond.send_response(Response::new(()), true).expect("answered");
     while let Some(Ok(_)) = soon(connection.accept()).await {}
     assert!(matches!(soon(serving).await.expect("no panic"), Ending::Outdated(_)));
+    assert!(registry.online().is_empty());
+}
+
+#[tokio::test]
+async fn an_unlinking_between_handshake_and_claim_is_not_missed() {
+    let (io, serving, registry) = served_while(false, TunnelSettings::default());
+    let (mut connection, _events) = greeted(io, hello(1)).await;
+    let (request, mut respond) = soon(connection.accept()).await.expect("a request").expect("whole");
+    assert_eq!(request.uri().path(), "/unlinked");
+    respond.send_response(Response::new(()), true).expect("answered");
+    while let Some(Ok(_)) = soon(connection.accept()).await {}
+    assert!(matches!(soon(serving).await.expect("no panic"), Ending::Cut));
     assert!(registry.online().is_empty());
 }
 

@@ -3,6 +3,8 @@
 //! Exit status: 0 done, 1 failed, 2 wrong usage, 78 a link that cannot be read. With `--json` there is one document on
 //! stdout and nothing else; sentences for people go to stderr then.
 
+mod foreground;
+
 use std::fmt::Display;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -12,16 +14,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use super::console::{self, Console};
-use super::{
-    Agent, AgentState, AppAddress, EdgeAddress, Home, HomeError, Link, LinkError, LinkRequest, Pace,
-    RunError, link_desktop, run,
-};
-use crate::clock::{SystemClock, Timestamp};
-use crate::secret::{SecretText, SystemEntropy};
+use super::console;
+use super::{AgentState, EdgeAddress, Home, HomeError, Link, LinkError, LinkRequest, link_desktop};
+use crate::secret::SecretText;
 
 /// How long a running agent may take to stop after the desktop was unlinked.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
@@ -143,7 +139,7 @@ impl From<LinkError> for Failure {
 pub async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Link(args) => link(args).await,
-        Command::Run(args) => run_until_interrupted(args).await,
+        Command::Run(args) => foreground::run_until_interrupted(args).await,
         Command::Status { json } => status(json).await,
         Command::Unlink { json } => unlink(json).await,
     };
@@ -187,92 +183,6 @@ async fn link(args: LinkArgs) -> Result<(), Failure> {
     print(format!("This desktop's key: {}", link.key.pin().fingerprint()));
     print("Next: patapim-agent run --to http://127.0.0.1:3000");
     Ok(())
-}
-
-async fn run_until_interrupted(args: RunArgs) -> Result<(), Failure> {
-    if args.trust == Trust::Ask {
-        return Err(Failure::usage(
-            "--trust ask is not there yet; with --trust owner any passkey of the tunnel's owner is let in",
-        ));
-    }
-    if args.panel.is_some() {
-        return Err(Failure::usage("--panel is not there yet; `patapim-agent status` says how things stand"));
-    }
-    let mut app = AppAddress::parse(&args.to).map_err(Failure::usage)?;
-    if let Some(host) = &args.host_header {
-        app = app.with_host(host).map_err(Failure::usage)?;
-    }
-    let home = Home::from_environment()?;
-    let link = Link::load(&home)?.ok_or_else(|| {
-        Failure::failed(
-            "this desktop is not linked: run `patapim-agent link https://HOST --token TOKEN` first",
-        )
-    })?;
-
-    let entropy = SystemEntropy::shared();
-    let shutdown = CancellationToken::new();
-    let (state, states) = watch::channel(AgentState::Connecting);
-    let console = Console::open(home, states.clone(), shutdown.clone(), &*entropy).await;
-    if let Err(error) = &console {
-        warn(format!("`patapim-agent status` will not see this agent: {error}"));
-    }
-    let shown = app.to_string();
-    let clock = SystemClock::not_before(Timestamp::default());
-    let agent = Agent { link, app, pace: Pace::default(), clock, entropy };
-    let mut ran = std::pin::pin!(run(agent, shutdown.clone(), state));
-    let ended = tokio::select! {
-        ended = &mut ran => ended,
-        () = tell(states, &shown) => Ok(()),
-        interrupted = interruption() => {
-            interrupted.map_err(Failure::failed)?;
-            shutdown.cancel();
-            tokio::select! {
-                ended = ran => ended,
-                // The second one does not wait for anything.
-                _ = interruption() => Ok(()),
-            }
-        }
-    };
-    ended.map_err(|error| match error {
-        RunError::Trust(_) => Failure::configuration(error),
-        _ => Failure::failed(error),
-    })
-}
-
-/// Prints how things stand whenever that changes.
-async fn tell(mut states: watch::Receiver<AgentState>, app: &str) {
-    let mut told = None;
-    loop {
-        let state = states.borrow_and_update().clone();
-        match &state {
-            AgentState::Connected { url, .. } => print(format!("Connected: {url} shows {app}")),
-            AgentState::Waiting { .. } if told.as_ref() == Some(&state) => {}
-            AgentState::Waiting { problem } => warn(format!("{problem} (trying again)")),
-            AgentState::Replaced => warn("replaced by a newer agent; ending what is in flight"),
-            AgentState::Connecting | AgentState::Stopping => {}
-        }
-        if state != AgentState::Connecting {
-            told = Some(state);
-        }
-        if states.changed().await.is_err() {
-            // The agent has ended; what it ended with is told by whoever ran it.
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-async fn interruption() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminate.recv() => Ok(()),
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }
 
 async fn status(json: bool) -> Result<(), Failure> {

@@ -24,7 +24,7 @@ pub mod token;
 pub use gate::{Gate, Permit};
 pub use keys::KeyRing;
 pub use once::Once;
-pub use redeem::{Redeemed, Refused};
+pub use redeem::{Beside, RedeemError, Redeemed, Refused};
 pub use revocation::{Cause, Target};
 pub use sessions::{Sessions, SignIn, Visitor};
 pub use table::{Method, Realm, Session};

@@ -1,26 +1,77 @@
-//! The public server.
-mod admin;
+//! The public server: everything that listens, and what becomes of a request.
+//!
+//! # The life of a request
+//!
+//! ```text
+//!  socket ─▶ connection ── ALPN of an agent ──▶ agents ─▶ crate::tunnel
+//!               │ TLS, HTTP/1.1 or HTTP/2; each request inside a Life that its session can end
+//!               ▼
+//!            proxy (Pingora's callbacks) ─▶ site: whose host is it?
+//!               │                               │
+//!               │ deployer: bridge ─▶ axum      │ nobody's: 421
+//!               ▼
+//!            tunnel_site ─▶ visit: what does it say? ─▶ access::gate: may it pass?
+//!               │                                          │
+//!               │ Permit                                   └─▶ sign_in, own, refuse: the edge answers itself
+//!               ▼
+//!            request_headers ─▶ relay ─▶ the tunnel's agent      (or Pingora's pool, for a fixed upstream)
+//!                                  │
+//!            response_headers ◀────┘
+//! ```
+//!
+//! No I/O happens between the request's head and the tunnel: what decides is in memory. A [`Permit`](crate::access::Permit)
+//! is the only way to an app, and comes from the gate alone.
+//!
+//! # Why not Pingora's `Server`
+//!
+//! Its services run here on one runtime of ours. The stock server sleeps through the whole grace period whatever
+//! happens, gives each service a runtime of its own, and binds sockets late and silently.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::access::assertion::Assertor;
+use crate::access::{Gate, Sessions};
+use crate::accounts::Directory;
+use crate::clock::Clock;
+use crate::names::PublicHosts;
+use crate::secret::Entropy;
+
 pub mod admin_commands;
 pub mod admin_socket;
+
+mod access_token;
+mod admin;
 mod agents;
 mod answer;
 mod bridge;
 mod certificate_dates;
 mod connection;
 mod cookies;
+mod cors;
 mod cross_site;
 mod drain;
 mod failure;
 mod hello;
 mod life;
 mod listen;
+mod own;
 mod presence;
+mod proxy;
+mod record;
 mod redirect;
+mod refuse;
 mod relay;
 mod request_headers;
 mod request_kind;
 mod response_headers;
+mod route;
+mod running;
 mod settings;
+mod sign_in;
+mod signals;
+mod site;
 mod store_metrics;
 #[cfg(test)]
 mod test_agent;
@@ -30,7 +81,26 @@ mod test_certificate;
 mod test_listener;
 mod tls;
 mod token_query;
+mod tunnel_site;
+mod upstream;
+mod visit;
 mod websocket;
 
+pub use listen::ListenError;
+pub use running::{EdgeError, serve};
 pub use settings::{Browsers, FixedUpstream, ListenSettings, Ready, Settings};
-pub use tls::CertificateFiles;
+pub use tls::{CertificateError, CertificateFiles, CertificateStore};
+
+/// Everything that a request may need.
+struct Edge {
+    hosts: PublicHosts,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    sessions: Arc<Sessions>,
+    gate: Gate,
+    assertor: Assertor,
+    tunnels: Directory,
+    upstreams: upstream::Upstreams,
+    deployer: Router,
+    in_flight: drain::InFlight,
+}

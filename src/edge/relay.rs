@@ -101,6 +101,8 @@ struct Upload {
     to_agent: SendStream<Bytes>,
     state: State,
     expects_continue: bool,
+    /// Something of the body is gone from the visitor's connection, so that it could not be sent again.
+    began: bool,
 }
 
 enum State {
@@ -131,7 +133,7 @@ impl Upload {
             (false, true) => State::Watching,
             (false, false) => State::Reading,
         };
-        Self { to_agent, state, expects_continue }
+        Self { to_agent, state, expects_continue, began: false }
     }
 
     /// Uploads until the answer's head is there.
@@ -144,7 +146,7 @@ impl Upload {
             tokio::select! {
                 biased;
                 response = &mut *response => {
-                    let (mut parts, body) = response.map_err(|error| no_answer(&error))?.into_parts();
+                    let (mut parts, body) = response.map_err(|error| no_answer(&error, self.began))?.into_parts();
                     if let Some(fault) = parts.headers.get(AGENT_ERROR_HEADER) {
                         let fault = fault.to_str().ok().and_then(AppFault::parse);
                         return Err(fault.map_or(Failure::Broken, Failure::App).into_error());
@@ -165,10 +167,9 @@ impl Upload {
                 if std::mem::take(&mut self.expects_continue) {
                     answer::say_continue(session).await?;
                 }
-                self.state = match session.read_request_body().await.map_err(Error::into_down)? {
-                    Some(piece) => State::Sending(piece),
-                    None => State::Ending,
-                };
+                let piece = session.read_request_body().await.map_err(Error::into_down)?;
+                self.began = true;
+                self.state = piece.map_or(State::Ending, State::Sending);
             }
             State::Sending(piece) => {
                 self.state = match http2::send(&mut self.to_agent, piece, false).await {
@@ -249,11 +250,12 @@ fn opening_failed(error: &OpenError) -> Box<Error> {
 }
 
 /// What became of a stream that got no answer. A GOAWAY without an error names the streams that were not worked on.
-fn no_answer(error: &h2::Error) -> Box<Error> {
+/// A body that has begun to be read cannot be sent again all the same.
+fn no_answer(error: &h2::Error, body_began: bool) -> Box<Error> {
     let not_taken = error.is_remote()
         && (error.reason() == Some(Reason::REFUSED_STREAM)
             || error.is_go_away() && error.reason() == Some(Reason::NO_ERROR));
-    if not_taken { Failure::NotTaken } else { Failure::Broken }.into_error()
+    if not_taken && !body_began { Failure::NotTaken } else { Failure::Broken }.into_error()
 }
 
 #[cfg(test)]

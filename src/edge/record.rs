@@ -1,0 +1,141 @@
+//! What is kept of a request while it runs, and the one line that the log keeps of it.
+//!
+//! The line is written when the record is dropped, so that a request that was cut, or whose visitor left, has one too.
+//! It never holds a path, a query, a token, a cookie or a code.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::CONTENT_TYPE;
+use pingora::http::ResponseHeader;
+
+use super::drain::{InFlight, RequestGuard};
+use super::life::Life;
+use crate::access::Permit;
+use crate::access::assertion::Assertion;
+use crate::metrics::{OpenStream, Route, StreamKind, metrics};
+use crate::names::{SessionId, TunnelId};
+
+/// One request's record.
+pub(super) struct Record {
+    pub(super) life: Option<Arc<Life>>,
+    began: Instant,
+    route: Route,
+    tunnel: Option<TunnelId>,
+    session: Option<SessionId>,
+    status: u16,
+    kind: StreamKind,
+    ended: bool,
+    /// What an admitted request to a fixed upstream goes on with.
+    pub(super) admitted: Option<Admitted>,
+    stream: Option<OpenStream>,
+    in_flight: InFlight,
+    guard: Option<RequestGuard>,
+}
+
+/// Leave to proxy, and what the app is told with it.
+pub(super) struct Admitted {
+    pub(super) permit: Permit,
+    pub(super) assertion: Option<Arc<Assertion>>,
+    pub(super) client: IpAddr,
+    pub(super) own_host: String,
+    /// The foreign page that may read the answer, if one may.
+    pub(super) allowed_origin: Option<String>,
+}
+
+impl Record {
+    /// Begins with the wait for a request.
+    pub(super) fn new(in_flight: InFlight) -> Self {
+        Self {
+            life: Life::current(),
+            began: Instant::now(),
+            route: Route::Other,
+            tunnel: None,
+            session: None,
+            status: 0,
+            kind: StreamKind::Http,
+            ended: false,
+            admitted: None,
+            stream: None,
+            in_flight,
+            guard: None,
+        }
+    }
+
+    /// The request's head has come.
+    pub(super) fn arrived(&mut self) {
+        self.began = Instant::now();
+        self.stream = Some(metrics().stream(self.kind));
+        self.guard = Some(self.in_flight.request());
+    }
+
+    /// It is for the deployer.
+    pub(super) fn for_deployer(&mut self) {
+        self.route = Route::Deployer;
+    }
+
+    /// It is for `tunnel`.
+    pub(super) fn for_tunnel(&mut self, tunnel: &TunnelId) {
+        self.route = Route::Tunnel;
+        self.tunnel = Some(tunnel.clone());
+    }
+
+    /// The tunnel, for the log.
+    pub(super) fn tunnel_name(&self) -> Option<&str> {
+        self.tunnel.as_ref().map(TunnelId::as_str)
+    }
+
+    /// It was admitted: from now on it ends with its session.
+    pub(super) fn admitted(&mut self, permit: &Permit) {
+        self.session = Some(permit.session().id().clone());
+        if let Some(life) = &self.life {
+            life.ends_with(permit.cut().clone());
+        }
+    }
+
+    /// The app's answer begins with `head`.
+    pub(super) fn answered(&mut self, head: &ResponseHeader) {
+        if head.status.is_informational() && head.status != 101 {
+            return;
+        }
+        self.status = head.status.as_u16();
+        let events = |kind: &http::HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
+        self.kind = match head.headers.get(CONTENT_TYPE) {
+            _ if head.status == 101 => StreamKind::WebSocket,
+            Some(kind) if events(kind) => StreamKind::Sse,
+            _ => StreamKind::Http,
+        };
+        if self.kind != StreamKind::Http {
+            self.stream = Some(metrics().stream(self.kind));
+        }
+    }
+
+    /// It ran to its end; `sent` is the answer's head, if there was an answer.
+    pub(super) fn ended(&mut self, sent: Option<&ResponseHeader>) {
+        self.status = sent.map_or(self.status, |head| head.status.as_u16());
+        self.ended = true;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.guard.is_none() {
+            // The visitor left without having asked.
+            return;
+        }
+        let took = self.began.elapsed();
+        metrics().request(self.route, self.status, took);
+        let cut = !self.ended;
+        tracing::info!(
+            target: "request",
+            route = self.route.as_str(),
+            status = self.status,
+            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            tunnel = self.tunnel.as_ref().map(TunnelId::as_str),
+            session = self.session.as_ref().map(SessionId::as_str),
+            stream = (self.kind != StreamKind::Http).then(|| self.kind.as_str()),
+            cut = cut.then_some(true),
+        );
+    }
+}

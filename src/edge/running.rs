@@ -1,0 +1,445 @@
+//! From settings to a running edge, and to its end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use futures_util::future::BoxFuture;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use pingora::apps::ServerApp;
+use pingora::listeners::TcpSocketOptions;
+use pingora::protocols::TcpKeepalive;
+use pingora::server::ShutdownWatch;
+use pingora::server::configuration::ServerConf;
+use pingora::services::Service as _;
+use pingora::services::listening::Service;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::admin::Readiness;
+use super::admin_commands::{AdminCommands, FixedTunnel};
+use super::admin_socket::{AdminSocket, AdminSocketError};
+use super::agents::Agents;
+use super::connection::{Front, TlsFront};
+use super::drain::InFlight;
+use super::listen::{Bound, bind, bind_all, hand_over};
+use super::presence::Desktops;
+use super::proxy::EdgeProxy;
+use super::signals::{Asked, Signals};
+use super::store_metrics::Measured;
+use super::upstream::Upstreams;
+use super::{
+    Browsers, CertificateError, CertificateStore, Edge, ListenError, Ready, Settings, admin, connection,
+    redirect, tls,
+};
+use crate::access::assertion::Assertor;
+use crate::access::keys::KeyError;
+use crate::access::seal::Sealer;
+use crate::access::{Gate, KeyRing, Once, Sessions};
+use crate::accounts::{AccountError, Accounts, Directory};
+use crate::clock::{Clock, SystemClock};
+use crate::deployer::{self, Deployer, RpIdError, check_rp_id};
+use crate::names::{NameError, PublicHosts, Scheme, TunnelId};
+use crate::secret::{Entropy, SystemEntropy};
+use crate::store::sqlite::{OpenError, SqliteFile};
+use crate::store::{Store, StoreError};
+use crate::tunnel::{Registry, client_cert};
+use crate::wire;
+
+/// The store's file in the data directory.
+const STORE_FILE: &str = "edge.db";
+/// A request to a fixed upstream that its connection lost is sent once more, if that is safe.
+const MAX_TRIES: usize = 2;
+/// After the end, tasks that will not end are left behind.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why the edge cannot run. Each is a sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// The data directory.
+    #[error("data_dir {} cannot be used: {source}", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store's file.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store.
+    #[error("the store failed: {0}")]
+    Store(#[from] StoreError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// A name in the settings.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The certificate cannot be served.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The RP ID.
+    #[error(transparent)]
+    RpId(#[from] RpIdError),
+    /// An `[[upstream]]`.
+    #[error("the [[upstream]] for {tunnel} cannot be served: {source}")]
+    Upstream {
+        /// Its tunnel.
+        tunnel: TunnelId,
+        /// Why.
+        source: AccountError,
+    },
+    /// The sites over plain http.
+    #[error("plain http serves the sites only under .localhost and on loopback, which {0} is not")]
+    PlainHttp(String),
+    /// The admin socket.
+    #[error(transparent)]
+    AdminSocket(#[from] AdminSocketError),
+    /// The system.
+    #[error("the system does not let the edge run: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs an edge until it is told to stop: by `stop`, by SIGTERM (both let what is in flight end), or by SIGINT. Calls
+/// `ready` once it accepts.
+pub fn serve(
+    settings: Settings,
+    stop: CancellationToken,
+    ready: impl FnOnce(Ready),
+) -> Result<(), EdgeError> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("edge")
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(run(settings, threads, stop, ready));
+    runtime.shutdown_timeout(LAST_PATIENCE);
+    done
+}
+
+async fn run(
+    settings: Settings,
+    threads: usize,
+    stop: CancellationToken,
+    ready: impl FnOnce(Ready),
+) -> Result<(), EdgeError> {
+    let mut signals = Signals::listen()?;
+    // First the store: its lock keeps a second edge from everything else.
+    let (store, clock) = open_store(&settings.data_dir)?;
+    let sockets = Sockets::bind(&settings)?;
+    let hosts = hosts(&settings, &sockets)?;
+    let certificates = CertificateStore::open(settings.tls.clone(), &hosts)?;
+    let running = Running::start(&settings, threads, store, clock, hosts, certificates, sockets).await?;
+    ready(running.ready.clone());
+
+    loop {
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
+            () = stop.cancelled() => Asked::Drain,
+        };
+        match asked {
+            Asked::Reload => running.reload(),
+            Asked::Stop => break,
+            Asked::Drain => {
+                tokio::select! {
+                    () = running.drain(settings.grace) => {}
+                    () = stops(&mut signals) => {}
+                }
+                break;
+            }
+        }
+    }
+    running.stop.cancel();
+    Ok(())
+}
+
+/// Whoever asks twice means now.
+async fn stops(signals: &mut Signals) {
+    while signals.next().await == Asked::Reload {}
+}
+
+fn open_store(data_dir: &Path) -> Result<(Arc<dyn Store>, Arc<dyn Clock>), EdgeError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    made.map_err(|source| EdgeError::DataDir { path: data_dir.to_owned(), source })?;
+    let file = SqliteFile::open(&data_dir.join(STORE_FILE))?;
+    let clock: Arc<dyn Clock> = SystemClock::not_before(file.latest_moment());
+    let store = Measured(file.start(Arc::clone(&clock)));
+    Ok((Arc::new(store), clock))
+}
+
+struct Sockets {
+    https: Vec<Bound>,
+    http: Vec<Bound>,
+    admin: Bound,
+}
+
+impl Sockets {
+    fn bind(settings: &Settings) -> Result<Self, ListenError> {
+        let listen = &settings.listen;
+        Ok(Self {
+            https: bind_all(&listen.https)?,
+            http: bind_all(&listen.http)?,
+            admin: bind(listen.admin)?,
+        })
+    }
+
+    fn ready(&self) -> Ready {
+        let addresses = |sockets: &[Bound]| sockets.iter().map(|bound| bound.address).collect();
+        Ready { https: addresses(&self.https), http: addresses(&self.http), admin: self.admin.address }
+    }
+}
+
+fn hosts(settings: &Settings, sockets: &Sockets) -> Result<PublicHosts, EdgeError> {
+    let base = &settings.base;
+    let (scheme, for_browsers) = match settings.browsers {
+        Browsers::Tls => (Scheme::Https, &sockets.https),
+        Browsers::PlainLoopback => (Scheme::Http, &sockets.http),
+    };
+    if settings.browsers == Browsers::PlainLoopback {
+        let outside = |bound: &&Bound| !bound.address.ip().is_loopback();
+        if let Some(bound) = for_browsers.iter().find(outside) {
+            return Err(EdgeError::PlainHttp(bound.address.to_string()));
+        }
+        if base.as_str() != "localhost" && !base.as_str().ends_with(".localhost") {
+            return Err(EdgeError::PlainHttp(base.to_string()));
+        }
+    }
+    let bound = for_browsers.first().map_or(0, |bound| bound.address.port());
+    let port = if settings.public_port == 0 { bound } else { settings.public_port };
+    Ok(PublicHosts::new(scheme, base.clone(), &settings.deployer_label, port)?)
+}
+
+/// An edge that accepts.
+struct Running {
+    ready: Ready,
+    certificates: Arc<CertificateStore>,
+    in_flight: InFlight,
+    readiness: Arc<Readiness>,
+    /// Ends the listeners for visitors and agents.
+    shutdown: watch::Sender<bool>,
+    /// Ends everything else: the operator looks on until the end.
+    stop: CancellationToken,
+}
+
+impl Running {
+    async fn start(
+        settings: &Settings,
+        threads: usize,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        hosts: PublicHosts,
+        certificates: Arc<CertificateStore>,
+        sockets: Sockets,
+    ) -> Result<Self, EdgeError> {
+        let entropy = SystemEntropy::shared();
+        let accounts = Accounts::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&entropy));
+        check_rp_id(&accounts, &settings.webauthn.rp_id).await?;
+        claim_upstreams(&accounts, settings).await?;
+        let house =
+            House::open(settings, store, clock, entropy, hosts, accounts, Arc::clone(&certificates)).await?;
+        let House { edge, registry, .. } = &house;
+
+        let agents = Agents::new(
+            house.accounts.clone(),
+            edge.hosts.clone(),
+            Arc::clone(registry),
+            Arc::clone(&edge.clock),
+            settings.tunnel,
+        );
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let for_agents = client_cert::server_config(provider, Arc::clone(&certificates) as _)?;
+        let for_visitors = tls::for_visitors(Arc::clone(&certificates))?;
+        let door = Box::new(move |stream, peer| -> BoxFuture<'static, ()> {
+            let agents = Arc::clone(&agents);
+            Box::pin(async move { agents.receive(stream, peer).await })
+        });
+        let tls = TlsFront::new(for_visitors, Arc::new(for_agents), wire::ALPN, door);
+
+        let stop = CancellationToken::new();
+        let (shutdown, watch) = watch::channel(false);
+        let ready = sockets.ready();
+        let admin_socket = AdminSocket::bind(&settings.data_dir)?;
+        tokio::spawn(admin_socket.serve(Arc::new(house.commands(settings)), stop.clone()));
+        let admin_listener = TcpListener::from_std(sockets.admin.into_std())?;
+        tokio::spawn(admin::serve(
+            admin_listener,
+            Arc::clone(&house.readiness),
+            Arc::clone(&edge.sessions),
+            stop.clone(),
+        ));
+
+        let conf = Arc::new(ServerConf { threads, max_retries: MAX_TRIES, ..ServerConf::default() });
+        let service =
+            |front| connection::service(&conf, EdgeProxy(Arc::clone(edge)), front, edge.in_flight.clone());
+        start(service(Front::Tls(tls)), sockets.https, &watch);
+        match settings.browsers {
+            Browsers::PlainLoopback => start(service(Front::Plain), sockets.http, &watch),
+            Browsers::Tls => {
+                for bound in sockets.http {
+                    let listener = TcpListener::from_std(bound.into_std())?;
+                    tokio::spawn(redirect::serve(listener, edge.hosts.clone(), stop.clone()));
+                }
+            }
+        }
+        let (in_flight, readiness) = (edge.in_flight.clone(), Arc::clone(&house.readiness));
+        Ok(Self { ready, certificates, in_flight, readiness, shutdown, stop })
+    }
+
+    fn reload(&self) {
+        match self.certificates.reload() {
+            Ok(()) => {
+                tracing::info!(until = self.certificates.expires_at().rfc3339(), "certificate read again")
+            }
+            Err(error) => tracing::error!(%error, "the new certificate is not used; the old one stays"),
+        }
+    }
+
+    /// Takes nothing new and lets what is in flight end. Agents stay: it comes over them.
+    async fn drain(&self, grace: Duration) {
+        tracing::info!("draining");
+        self.readiness.drain();
+        // An error means that nobody listens any more.
+        let _ = self.shutdown.send(true);
+        let left = self.in_flight.drained(grace).await;
+        if left > 0 {
+            tracing::warn!(left, "stopped with requests in flight");
+        }
+    }
+}
+
+/// Everything that is made from the store, before anything listens.
+struct House {
+    edge: Arc<Edge>,
+    registry: Arc<Registry>,
+    accounts: Accounts,
+    readiness: Arc<Readiness>,
+}
+
+impl House {
+    async fn open(
+        settings: &Settings,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        hosts: PublicHosts,
+        accounts: Accounts,
+        certificates: Arc<CertificateStore>,
+    ) -> Result<Self, EdgeError> {
+        let readiness = Readiness::new(Arc::clone(&store), Some(certificates), Arc::clone(&clock));
+        let keys = Arc::new(KeyRing::open(&settings.data_dir, &*clock, &*entropy)?);
+        let sessions = Sessions::open(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            Arc::clone(&keys),
+            hosts.deployer_origin(),
+            settings.session.clone(),
+        )
+        .await?;
+        let assertor = Assertor::open(&settings.data_dir, hosts.clone(), &*clock, &*entropy)?;
+        let registry = Registry::new();
+        let deployer = deployer::router(Deployer {
+            accounts: accounts.clone(),
+            sessions: Arc::clone(&sessions),
+            sealer: Sealer::new(keys),
+            once: Once::new(Arc::clone(&store)),
+            hosts: hosts.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            webauthn: settings.webauthn.clone(),
+            presence: Arc::new(Desktops {
+                registry: Arc::clone(&registry),
+                fixed: settings.upstreams.iter().map(|one| one.tunnel.clone()).collect(),
+            }),
+        });
+        let edge = Arc::new(Edge {
+            gate: Gate::new(Arc::clone(&sessions)),
+            tunnels: Directory::start(store).await?,
+            upstreams: Upstreams::new(settings.upstreams.clone(), Arc::clone(&registry)),
+            deployer: with_key_set(deployer, &assertor),
+            in_flight: InFlight::new(),
+            hosts,
+            clock,
+            entropy,
+            sessions,
+            assertor,
+        });
+        Ok(Self { edge, registry, accounts, readiness })
+    }
+
+    fn commands(&self, settings: &Settings) -> AdminCommands {
+        let fixed =
+            |one: &super::FixedUpstream| FixedTunnel { tunnel: one.tunnel.clone(), user: one.user.clone() };
+        AdminCommands {
+            accounts: self.accounts.clone(),
+            sessions: Arc::clone(&self.edge.sessions),
+            agents: Arc::clone(&self.registry),
+            hosts: self.edge.hosts.clone(),
+            fixed: settings.upstreams.iter().map(fixed).collect(),
+            clock: Arc::clone(&self.edge.clock),
+        }
+    }
+}
+
+/// The deployer's host is also where apps find the keys that check an assertion.
+fn with_key_set(deployer: Router, assertor: &Assertor) -> Router {
+    let keys = assertor.jwks().to_string();
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")];
+    deployer.route("/.well-known/jwks.json", get(async move || (headers, keys)))
+}
+
+/// Gives each fixed tunnel to its person. One who is not there yet gets it when added.
+async fn claim_upstreams(accounts: &Accounts, settings: &Settings) -> Result<(), EdgeError> {
+    for one in &settings.upstreams {
+        let refused = |source| EdgeError::Upstream { tunnel: one.tunnel.clone(), source };
+        match accounts.user_named(&one.user).await {
+            Ok(user) => {
+                accounts.claim_fixed_tunnel(&one.tunnel, &user.id).await.map_err(refused)?;
+            }
+            Err(AccountError::Missing(_)) => {
+                tracing::warn!(tunnel = %one.tunnel, user = %one.user, "an [[upstream]] waits for its user to be added");
+            }
+            Err(error) => return Err(refused(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Has `service` take `sockets` until `shutdown`.
+fn start<A>(mut service: Service<A>, sockets: Vec<Bound>, shutdown: &ShutdownWatch)
+where
+    A: ServerApp + Send + Sync + 'static,
+{
+    let handed = hand_over(sockets);
+    for key in &handed.keys {
+        service.add_tcp_with_settings(key, socket_options());
+    }
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move { service.start_service(Some(handed.table), shutdown, 1).await });
+}
+
+/// A visitor whose machine fell asleep says nothing more; within two minutes the system notices.
+fn socket_options() -> TcpSocketOptions {
+    let mut options = TcpSocketOptions::default();
+    options.tcp_keepalive = Some(TcpKeepalive {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(15),
+        count: 4,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::from_secs(120),
+    });
+    options
+}

@@ -1,0 +1,83 @@
+//! The way to the deployer and back: the addresses and cookies of a sign-in, as a tunnel's host writes them.
+
+use std::time::Duration;
+
+use http::header::SET_COOKIE;
+use pingora::Result;
+use url::form_urlencoded::byte_serialize;
+
+use super::refuse::Reply;
+use super::visit::Visit;
+use crate::access::Redeemed;
+use crate::access::cookies::{BIND, BindCookie, SESSION};
+use crate::clock::Timestamp;
+use crate::names::{PublicHosts, TunnelId};
+use crate::secret::Entropy;
+
+/// How long a bind cookie lasts (contract §4.1).
+const BIND_LASTS: Duration = Duration::from_secs(3600);
+
+/// Where signing in begins on a tunnel's own host, and leads back to `target`.
+pub(super) fn begin_at(hosts: &PublicHosts, tunnel: &TunnelId, target: &[u8]) -> String {
+    let return_to: String = byte_serialize(target).collect();
+    format!("{}/.patapim/begin?return_to={return_to}", hosts.tunnel_origin(tunnel))
+}
+
+/// Sends a navigation to the deployer, with the hash of the browser's bind cookie. One that it has is used as it is, so
+/// that two tabs that sign in at once do not undo each other.
+pub(super) fn to_deployer(hosts: &PublicHosts, visit: &Visit<'_>, entropy: &dyn Entropy) -> Result<Reply> {
+    let return_to: String = byte_serialize(visit.target.whole()).collect();
+    send(hosts, visit, entropy, &format!("&return_to={return_to}"))
+}
+
+/// As [`to_deployer`], for who comes from there to get a bind cookie: what it sent along goes back as it came.
+pub(super) fn back_to_deployer(
+    hosts: &PublicHosts,
+    visit: &Visit<'_>,
+    entropy: &dyn Entropy,
+) -> Result<Reply> {
+    let mut rest = String::new();
+    for name in ["state", "return_to"] {
+        let value = visit.target.raw_value(name).and_then(|value| std::str::from_utf8(value).ok());
+        if let Some(value) = value.filter(|value| value.bytes().all(|byte| byte.is_ascii_graphic())) {
+            rest.push_str(&format!("&{name}={value}"));
+        }
+    }
+    send(hosts, visit, entropy, &rest)
+}
+
+fn send(hosts: &PublicHosts, visit: &Visit<'_>, entropy: &dyn Entropy, rest: &str) -> Result<Reply> {
+    let (bind, is_new) = match &visit.bind {
+        Some(bind) => (bind.clone(), false),
+        None => (BindCookie::random(entropy), true),
+    };
+    let (deployer, tunnel, hash) = (hosts.deployer_origin(), visit.tunnel, bind.hash());
+    let mut reply =
+        Reply::see_other(&format!("{deployer}/auth?tunnel={tunnel}&bind={}{rest}", hash.as_str()))?;
+    if is_new {
+        reply.head.append_header(SET_COOKIE, cookie(BIND, bind.value().reveal(), BIND_LASTS))?;
+    }
+    Ok(reply)
+}
+
+/// Back to the address that the token came with, without it, and with the session's cookie.
+pub(super) fn redeemed(
+    hosts: &PublicHosts,
+    tunnel: &TunnelId,
+    target: &[u8],
+    redeemed: &Redeemed,
+    now: Timestamp,
+) -> Result<Reply> {
+    let mut location = hosts.tunnel_origin(tunnel).into_bytes();
+    location.extend_from_slice(target);
+    let mut reply = Reply::see_other("/")?;
+    reply.head.insert_header("Location", location)?;
+    let lasts = redeemed.session.expires_at().since(now);
+    reply.head.append_header(SET_COOKIE, cookie(SESSION, redeemed.cookie.to_value().reveal(), lasts))?;
+    Ok(reply)
+}
+
+/// A `Set-Cookie` of the edge's; with nothing to last for it takes the cookie away.
+pub(super) fn cookie(name: &str, value: &str, lasts: Duration) -> String {
+    format!("{name}={value}; Path=/; Max-Age={}; Secure; HttpOnly; SameSite=Lax", lasts.as_secs())
+}

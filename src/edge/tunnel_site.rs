@@ -1,0 +1,194 @@
+//! A tunnel's site: what [`Visit::decide`] decided, done.
+
+use std::net::IpAddr;
+
+use http::header::USER_AGENT;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
+
+use super::answer::say_continue;
+use super::failure::Failure;
+use super::record::{Admitted, Record};
+use super::refuse::{self, Refusal, Reply};
+use super::relay::relay;
+use super::request_kind::RequestKind;
+use super::visit::{Step, Visit, told};
+use super::{Edge, cors, own, request_headers, response_headers, sign_in, site, websocket};
+use crate::access::token::VerifiedToken;
+use crate::access::{Beside, RedeemError, Refused, Visitor};
+use crate::metrics::{TokenCheck, metrics};
+use crate::names::TunnelId;
+
+/// How often a request that an agent did not take is sent to the next.
+const TRIES: usize = 3;
+
+/// Answers a request to `tunnel`; false: it goes on to a fixed upstream.
+pub(super) async fn answer(
+    edge: &Edge,
+    session: &mut Session,
+    record: &mut Record,
+    tunnel: &TunnelId,
+    client: IpAddr,
+) -> Result<bool> {
+    let now = edge.clock.now();
+    let allowed = |origin: &str| {
+        edge.tunnels.get(tunnel).is_some_and(|tunnel| tunnel.allowed_origins.iter().any(|one| one == origin))
+    };
+    let visit = Visit::read(&edge.hosts, tunnel, session.req_header(), allowed);
+    let step = visit.decide(&edge.gate, now);
+    let allowed_origin = visit.allowed_origin.clone();
+    if let Step::Proxy(permit) = step {
+        record.admitted(&permit);
+        let assertion = edge.assertor.assertion_for(&permit, now);
+        let own_host = edge.hosts.tunnel_host(tunnel);
+        let admitted = Admitted { permit, assertion, client, own_host, allowed_origin };
+        return proxy(edge, session, record, admitted).await;
+    }
+
+    // Whoever is not admitted may cost a copy of the head, which the answer is made from.
+    let request = session.req_header().clone();
+    let visit = Visit::read(&edge.hosts, tunnel, &request, allowed);
+    let answer = match step {
+        Step::Redeem(token, beside) => redeem(edge, &visit, &request, client, token, beside).await?,
+        Step::Own(path) => own::answer(edge, &visit, &request.method, &path).await?,
+        Step::Preflight => {
+            let head = cors::preflight(&request, allowed_origin.as_deref().unwrap_or_default())?;
+            Ok(Reply { head, body: Default::default() })
+        }
+        Step::SignIn if visit.kind == RequestKind::Navigation && visit.may_be_sent_away() => {
+            Ok(sign_in::to_deployer(&edge.hosts, &visit, &*edge.entropy)?)
+        }
+        Step::SignIn => Err(Refusal::SignIn),
+        Step::Refuse(reason) => {
+            refused(tunnel, reason);
+            Err(Refusal::BadToken)
+        }
+        Step::CrossSite => Err(Refusal::CrossSite),
+        Step::Proxy(_) => Err(Refusal::Internal),
+    };
+    let mut reply = match answer {
+        Ok(reply) => reply,
+        Err(refusal) => refuse::reply(refusal, visit.kind, &way_in(edge, &visit, refusal))?,
+    };
+    if let Some(origin) = &allowed_origin {
+        cors::open(&mut reply.head, origin)?;
+    }
+    site::reply(session, reply).await.map(|()| true)
+}
+
+/// Where a page that says no leads: to the same address in a tab of its own, or to the beginning of a sign-in.
+fn way_in(edge: &Edge, visit: &Visit<'_>, refusal: Refusal) -> String {
+    let target = visit.target_without_token(&edge.gate);
+    if refusal == Refusal::SignIn && visit.kind == RequestKind::FramedNavigation {
+        return edge.hosts.tunnel_origin(visit.tunnel) + &String::from_utf8_lossy(&target);
+    }
+    sign_in::begin_at(&edge.hosts, visit.tunnel, &target)
+}
+
+/// A token's first use, or its repetition.
+async fn redeem(
+    edge: &Edge,
+    visit: &Visit<'_>,
+    request: &RequestHeader,
+    client: IpAddr,
+    token: VerifiedToken,
+    beside: Option<Beside>,
+) -> Result<Result<Reply, Refusal>> {
+    let user_agent =
+        request.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let visitor = Visitor { address: client.to_string(), user_agent: user_agent.chars().take(256).collect() };
+    match edge.sessions.redeem(&token, visit.bind.as_ref(), beside, &visitor).await {
+        Ok(redeemed) => {
+            metrics().token_check(if redeemed.first { TokenCheck::Ok } else { TokenCheck::Repeat });
+            let target = visit.target_without_token(&edge.gate);
+            sign_in::redeemed(&edge.hosts, visit.tunnel, &target, &redeemed, edge.clock.now()).map(Ok)
+        }
+        Err(RedeemError::Refused(reason)) => {
+            refused(visit.tunnel, reason);
+            Ok(Err(Refusal::BadToken))
+        }
+        Err(RedeemError::Session(error)) => {
+            tracing::error!(%error, tunnel = %visit.tunnel, "a token could not be redeemed");
+            Ok(Err(Refusal::Unavailable))
+        }
+    }
+}
+
+/// The log and the metric are told why; the visitor is not.
+fn refused(tunnel: &TunnelId, reason: Refused) {
+    metrics().token_check(match reason {
+        Refused::Signature => TokenCheck::Signature,
+        Refused::Expired => TokenCheck::Expired,
+        Refused::Revoked => TokenCheck::Revoked,
+        Refused::Unknown => TokenCheck::Unknown,
+        Refused::Bind => TokenCheck::Bind,
+        Refused::Late => TokenCheck::Late,
+        Refused::Bound => TokenCheck::Bound,
+        Refused::Audience => TokenCheck::Audience,
+    });
+    tracing::info!(target: "audit", %tunnel, %reason, "token refused");
+}
+
+/// Sends an admitted request on.
+async fn proxy(edge: &Edge, session: &mut Session, record: &mut Record, admitted: Admitted) -> Result<bool> {
+    if edge.upstreams.fixed_for(&admitted.permit).is_some() {
+        if websocket::is_handshake(session.req_header()) {
+            // People leave a WebSocket silent for hours.
+            session.set_read_timeout(None);
+        }
+        record.admitted = Some(admitted);
+        return Ok(false);
+    }
+    let mut tries = 1;
+    loop {
+        let link = edge.upstreams.agent_for(&admitted.permit).await?;
+        let mut request = session.req_header().clone();
+        prepare(edge, &mut request, &admitted)?;
+        let mut shape = |head: &mut ResponseHeader| shape(head, &admitted, record);
+        match relay(session, request, &link, &mut shape).await {
+            Err(error) if Failure::of(&error) == Some(Failure::NotTaken) && tries < TRIES => tries += 1,
+            done => return done.map(|()| true),
+        }
+    }
+}
+
+/// What a fixed upstream gets to see. Called once for each try.
+pub(super) async fn prepare_for_fixed(
+    edge: &Edge,
+    session: &mut Session,
+    request: &mut RequestHeader,
+    record: &mut Record,
+) -> Result<()> {
+    let admitted = record.admitted.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+    let expects = pingora::protocols::http::v1::common::is_expect_continue_req(request);
+    prepare(edge, request, admitted)?;
+    if expects && session.response_written().is_none() {
+        say_continue(session).await?;
+    }
+    Ok(())
+}
+
+fn prepare(edge: &Edge, request: &mut RequestHeader, admitted: &Admitted) -> Result<()> {
+    let host = edge.hosts.tunnel_origin(admitted.permit.tunnel());
+    let (scheme, host) = (edge.hosts.scheme().as_str(), host.split_once("://").map_or("", |(_, host)| host));
+    let told = told(&admitted.permit, admitted.assertion.as_deref(), admitted.client, scheme, host);
+    request_headers::rewrite(request, &told)
+}
+
+/// What the visitor gets to see of a fixed upstream's answer.
+pub(super) fn shape_answer(head: &mut ResponseHeader, record: &mut Record) -> Result<()> {
+    let Some(admitted) = record.admitted.take() else { return Ok(()) };
+    let shaped = shape(head, &admitted, record);
+    record.admitted = Some(admitted);
+    shaped
+}
+
+fn shape(head: &mut ResponseHeader, admitted: &Admitted, record: &mut Record) -> Result<()> {
+    response_headers::rewrite(head, &admitted.own_host)?;
+    if let Some(origin) = &admitted.allowed_origin {
+        cors::open(head, origin)?;
+    }
+    record.answered(head);
+    Ok(())
+}

@@ -224,10 +224,9 @@ fn hosts(settings: &Settings, sockets: &Sockets) -> Result<PublicHosts, EdgeErro
 
 /// An edge that accepts.
 struct Running {
+    house: House,
     ready: Ready,
     certificates: Arc<CertificateStore>,
-    in_flight: InFlight,
-    readiness: Arc<Readiness>,
     /// Ends the listeners for visitors and agents.
     shutdown: watch::Sender<bool>,
     /// Ends everything else: the operator looks on until the end.
@@ -294,8 +293,7 @@ impl Running {
                 }
             }
         }
-        let (in_flight, readiness) = (edge.in_flight.clone(), Arc::clone(&house.readiness));
-        Ok(Self { ready, certificates, in_flight, readiness, shutdown, stop })
+        Ok(Self { house, ready, certificates, shutdown, stop })
     }
 
     fn reload(&self) {
@@ -310,10 +308,10 @@ impl Running {
     /// Takes nothing new and lets what is in flight end. Agents stay: it comes over them.
     async fn drain(&self, grace: Duration) {
         tracing::info!("draining");
-        self.readiness.drain();
+        self.house.readiness.drain();
         // An error means that nobody listens any more.
         let _ = self.shutdown.send(true);
-        let left = self.in_flight.drained(grace).await;
+        let left = self.house.edge.in_flight.drained(grace).await;
         if left > 0 {
             tracing::warn!(left, "stopped with requests in flight");
         }
@@ -443,3 +441,7 @@ fn socket_options() -> TcpSocketOptions {
     });
     options
 }
+
+#[cfg(test)]
+#[path = "running_tests.rs"]
+mod tests;

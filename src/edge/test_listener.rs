@@ -13,7 +13,7 @@ use pingora::proxy::ProxyHttp;
 use pingora::server::configuration::ServerConf;
 use pingora::services::Service as _;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -83,20 +83,29 @@ where
     Listening { address, shutdown, in_flight, agents, certificate }
 }
 
+/// A TLS connection to `address` for `name`, trusting `root`.
+pub(super) async fn dial(
+    address: SocketAddr,
+    root: &CertificateDer<'static>,
+    name: &str,
+    alpn: &[u8],
+) -> tokio_rustls::client::TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone()).expect("a root");
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    let socket = TcpStream::connect(address).await.expect("connected");
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, socket).await.expect("a handshake")
+}
+
 impl Listening {
     pub(super) async fn connect(&self, alpn: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.der.clone()).expect("a root");
-        let mut config =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-        config.alpn_protocols = vec![alpn.to_vec()];
-        let socket = TcpStream::connect(self.address).await.expect("connected");
-        let name = ServerName::try_from(HOST).expect("a name");
-        TlsConnector::from(Arc::new(config)).connect(name, socket).await.expect("a handshake")
+        dial(self.address, &self.certificate.der, HOST, alpn).await
     }
 
     pub(super) async fn h1<B>(&self) -> http1::SendRequest<B>

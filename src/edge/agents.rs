@@ -86,7 +86,7 @@ impl Agents {
                 public_url: self.hosts.tunnel_origin(&agent.tunnel),
                 tunnel: agent.tunnel,
                 user: user.id,
-                pin: pin.clone(),
+                pin: *pin,
             }),
             Err(AccountError::Missing(_)) => Known::Unlinked,
             Err(error) => {

@@ -110,7 +110,7 @@ where
 /// A connection as it came out of TLS.
 enum Entered {
     Visitor(Stream, Option<String>),
-    Agent(TlsStream<L4Stream>),
+    Agent(Box<TlsStream<L4Stream>>),
 }
 
 impl Front {
@@ -132,7 +132,7 @@ impl Front {
                 Some(Entered::Agent(stream)) => {
                     // An agent's connection ends when the edge says so, not when it drains.
                     drop(guard);
-                    return (tls.agent_door)(stream, peer).await;
+                    return (tls.agent_door)(*stream, peer).await;
                 }
                 None => return,
             },
@@ -169,7 +169,7 @@ impl TlsFront {
         let _turn = self.handshakes.acquire().await.map_err(|error| error.to_string())?;
         if offers_tunnel {
             let stream = self.agents.accept(stream).await.map_err(|error| error.to_string())?;
-            return Ok(Entered::Agent(stream));
+            return Ok(Entered::Agent(Box::new(stream)));
         }
         let stream = self.visitors.tls_handshake(stream).await.map_err(|error| error.to_string())?;
         Ok(Entered::Visitor(Box::new(stream), server_name))

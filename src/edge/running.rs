@@ -170,7 +170,9 @@ async fn stops(signals: &mut Signals) {
     while signals.next().await == Asked::Reload {}
 }
 
-fn open_store(data_dir: &Path) -> Result<(Arc<dyn Store>, Arc<dyn Clock>), EdgeError> {
+type Opened = (Arc<dyn Store>, Arc<dyn Clock>);
+
+fn open_store(data_dir: &Path) -> Result<Opened, EdgeError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
     made.map_err(|source| EdgeError::DataDir { path: data_dir.to_owned(), source })?;

@@ -1,7 +1,5 @@
 //! By sockets: the whole edge over a real store, with an app behind a fixed upstream.
 
-use std::convert::Infallible;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};

@@ -32,7 +32,9 @@ impl ProxyHttp for Open {
     fn new_ctx(&self) {}
 
     async fn request_filter(&self, _: &mut Session, _: &mut ()) -> Result<bool> {
-        Life::current().expect("a life").ends_with(self.cut.clone());
+        let life = Life::current().expect("a life");
+        life.arrived();
+        life.ends_with(self.cut.clone());
         Ok(false)
     }
 

@@ -54,6 +54,7 @@ mod cross_site;
 mod drain;
 mod failure;
 mod hello;
+mod house;
 mod life;
 mod listen;
 mod own;

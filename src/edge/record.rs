@@ -65,6 +65,9 @@ impl Record {
 
     /// The request's head has come.
     pub(super) fn arrived(&mut self) {
+        if let Some(life) = &self.life {
+            life.arrived();
+        }
         self.began = Instant::now();
         self.stream = Some(metrics().stream(self.kind));
         self.guard = Some(self.in_flight.request());

@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
 use futures_util::future::BoxFuture;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use pingora::apps::ServerApp;
 use pingora::listeners::TcpSocketOptions;
 use pingora::protocols::TcpKeepalive;
@@ -20,34 +17,26 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::admin::Readiness;
-use super::admin_commands::{AdminCommands, FixedTunnel};
 use super::admin_socket::{AdminSocket, AdminSocketError};
 use super::agents::Agents;
 use super::connection::{Front, TlsFront};
-use super::drain::InFlight;
+use super::house::House;
 use super::listen::{Bound, bind, bind_all, hand_over};
-use super::presence::Desktops;
 use super::proxy::EdgeProxy;
 use super::signals::{Asked, Signals};
 use super::store_metrics::Measured;
-use super::upstream::Upstreams;
 use super::{
-    Browsers, CertificateError, CertificateStore, Edge, ListenError, Ready, Settings, admin, connection,
-    redirect, tls,
+    Browsers, CertificateError, CertificateStore, ListenError, Ready, Settings, admin, connection, redirect,
+    tls,
 };
-use crate::access::assertion::Assertor;
 use crate::access::keys::KeyError;
-use crate::access::seal::Sealer;
-use crate::access::{Gate, KeyRing, Once, Sessions};
-use crate::accounts::{AccountError, Accounts, Directory};
+use crate::accounts::AccountError;
 use crate::clock::{Clock, SystemClock};
-use crate::deployer::{self, Deployer, RpIdError, check_rp_id};
+use crate::deployer::RpIdError;
 use crate::names::{NameError, PublicHosts, Scheme, TunnelId};
-use crate::secret::{Entropy, SystemEntropy};
 use crate::store::sqlite::{OpenError, SqliteFile};
 use crate::store::{Store, StoreError};
-use crate::tunnel::{Registry, client_cert};
+use crate::tunnel::client_cert;
 use crate::wire;
 
 /// The store's file in the data directory.
@@ -200,7 +189,12 @@ impl Sockets {
 
     fn ready(&self) -> Ready {
         let addresses = |sockets: &[Bound]| sockets.iter().map(|bound| bound.address).collect();
-        Ready { https: addresses(&self.https), http: addresses(&self.http), admin: self.admin.address }
+        Ready {
+            ready: true,
+            https: addresses(&self.https),
+            http: addresses(&self.http),
+            admin: self.admin.address,
+        }
     }
 }
 
@@ -245,12 +239,7 @@ impl Running {
         certificates: Arc<CertificateStore>,
         sockets: Sockets,
     ) -> Result<Self, EdgeError> {
-        let entropy = SystemEntropy::shared();
-        let accounts = Accounts::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&entropy));
-        check_rp_id(&accounts, &settings.webauthn.rp_id).await?;
-        claim_upstreams(&accounts, settings).await?;
-        let house =
-            House::open(settings, store, clock, entropy, hosts, accounts, Arc::clone(&certificates)).await?;
+        let house = House::open(settings, store, clock, hosts, Arc::clone(&certificates)).await?;
         let House { edge, registry, .. } = &house;
 
         let agents = Agents::new(
@@ -318,104 +307,6 @@ impl Running {
             tracing::warn!(left, "stopped with requests in flight");
         }
     }
-}
-
-/// Everything that is made from the store, before anything listens.
-struct House {
-    edge: Arc<Edge>,
-    registry: Arc<Registry>,
-    accounts: Accounts,
-    readiness: Arc<Readiness>,
-}
-
-impl House {
-    async fn open(
-        settings: &Settings,
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-        hosts: PublicHosts,
-        accounts: Accounts,
-        certificates: Arc<CertificateStore>,
-    ) -> Result<Self, EdgeError> {
-        let readiness = Readiness::new(Arc::clone(&store), Some(certificates), Arc::clone(&clock));
-        let keys = Arc::new(KeyRing::open(&settings.data_dir, &*clock, &*entropy)?);
-        let sessions = Sessions::open(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-            Arc::clone(&keys),
-            hosts.deployer_origin(),
-            settings.session.clone(),
-        )
-        .await?;
-        let assertor = Assertor::open(&settings.data_dir, hosts.clone(), &*clock, &*entropy)?;
-        let registry = Registry::new();
-        let deployer = deployer::router(Deployer {
-            accounts: accounts.clone(),
-            sessions: Arc::clone(&sessions),
-            sealer: Sealer::new(keys),
-            once: Once::new(Arc::clone(&store)),
-            hosts: hosts.clone(),
-            clock: Arc::clone(&clock),
-            entropy: Arc::clone(&entropy),
-            webauthn: settings.webauthn.clone(),
-            presence: Arc::new(Desktops {
-                registry: Arc::clone(&registry),
-                fixed: settings.upstreams.iter().map(|one| one.tunnel.clone()).collect(),
-            }),
-        });
-        let edge = Arc::new(Edge {
-            gate: Gate::new(Arc::clone(&sessions)),
-            tunnels: Directory::start(store).await?,
-            upstreams: Upstreams::new(settings.upstreams.clone(), Arc::clone(&registry)),
-            deployer: with_key_set(deployer, &assertor),
-            in_flight: InFlight::new(),
-            hosts,
-            clock,
-            entropy,
-            sessions,
-            assertor,
-        });
-        Ok(Self { edge, registry, accounts, readiness })
-    }
-
-    fn commands(&self, settings: &Settings) -> AdminCommands {
-        let fixed =
-            |one: &super::FixedUpstream| FixedTunnel { tunnel: one.tunnel.clone(), user: one.user.clone() };
-        AdminCommands {
-            accounts: self.accounts.clone(),
-            sessions: Arc::clone(&self.edge.sessions),
-            agents: Arc::clone(&self.registry),
-            hosts: self.edge.hosts.clone(),
-            fixed: settings.upstreams.iter().map(fixed).collect(),
-            clock: Arc::clone(&self.edge.clock),
-        }
-    }
-}
-
-/// The deployer's host is also where apps find the keys that check an assertion.
-fn with_key_set(deployer: Router, assertor: &Assertor) -> Router {
-    let keys = assertor.jwks().to_string();
-    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")];
-    deployer.route("/.well-known/jwks.json", get(async move || (headers, keys)))
-}
-
-/// Gives each fixed tunnel to its person. One who is not there yet gets it when added.
-async fn claim_upstreams(accounts: &Accounts, settings: &Settings) -> Result<(), EdgeError> {
-    for one in &settings.upstreams {
-        let refused = |source| EdgeError::Upstream { tunnel: one.tunnel.clone(), source };
-        match accounts.user_named(&one.user).await {
-            Ok(user) => {
-                accounts.claim_fixed_tunnel(&one.tunnel, &user.id).await.map_err(refused)?;
-            }
-            Err(AccountError::Missing(_)) => {
-                tracing::warn!(tunnel = %one.tunnel, user = %one.user, "an [[upstream]] waits for its user to be added");
-            }
-            Err(error) => return Err(refused(error)),
-        }
-    }
-    Ok(())
 }
 
 /// Has `service` take `sockets` until `shutdown`.

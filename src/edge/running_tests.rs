@@ -20,6 +20,9 @@ use crate::edge::{CertificateFiles, FixedUpstream, ListenSettings};
 use crate::names::{BaseDomain, DeviceId, UserName};
 use crate::tunnel::TunnelSettings;
 
+#[path = "running_upstream_tests.rs"]
+mod upstreams;
+
 const TUNNEL: &str = "ada-abc234.tunnel.patapim.test";
 
 struct Test {
@@ -36,7 +39,19 @@ async fn app() -> u16 {
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            let answer = service_fn(|request: Request<Incoming>| async move {
+            let answer = service_fn(|mut request: Request<Incoming>| async move {
+                if request.headers().contains_key("upgrade") {
+                    tokio::spawn(async move {
+                        let upgraded = hyper::upgrade::on(&mut request).await.expect("upgraded");
+                        let (mut from, mut to) = tokio::io::split(TokioIo::new(upgraded));
+                        let _ = tokio::io::copy(&mut from, &mut to).await;
+                    });
+                    return Response::builder()
+                        .status(101)
+                        .header("upgrade", "websocket")
+                        .header("connection", "upgrade")
+                        .body(Empty::new().boxed());
+                }
                 let waits = request.uri().path() == "/wait";
                 let text = format!("{} {}\n{:#?}", request.method(), request.uri(), request.headers());
                 let body = if waits {
@@ -53,7 +68,9 @@ async fn app() -> u16 {
                     .body(body)
             });
             tokio::spawn(
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), answer),
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(socket), answer)
+                    .with_upgrades(),
             );
         }
     });

@@ -77,6 +77,8 @@ pub struct Settings {
 /// Where the server really listens, once it accepts.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ready {
+    /// Always true: what a script that starts the server waits for.
+    pub ready: bool,
     /// Visitors, the deployer and agents.
     pub https: Vec<SocketAddr>,
     /// Redirects, or the demo's browsers.

@@ -1,7 +1,5 @@
-//! The edge's certificate: read, checked, swapped while running; and the two ways to shake hands with it.
-//!
-//! Visitors and agents come to one port. Only agents are asked for a certificate of their own (a browser that is asked
-//! would prompt), so there are two configurations, and who gets which is told by the ALPN of the ClientHello.
+//! The edge's certificate: read, checked, swapped while running; and how visitors shake hands with it. (How agents do is
+//! told in [`crate::tunnel::client_cert`]: only they are asked for a certificate, since a browser would prompt.)
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +8,7 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{Ticketer, default_provider};
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls_pki_types::pem::PemObject as _;
@@ -159,23 +156,6 @@ pub(super) fn for_visitors(certificates: Arc<CertificateStore>) -> Result<Arc<Se
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = Ticketer::new()?;
     config.max_early_data_size = 0;
-    Ok(Arc::new(config))
-}
-
-/// How an agent's connection is secured: TLS 1.3, a certificate from the agent, and never resumed, so that each
-/// connection proves the agent's key anew.
-pub(super) fn for_agents(
-    certificates: Arc<CertificateStore>,
-    alpn: &[u8],
-    verifier: Arc<dyn ClientCertVerifier>,
-) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(certificates);
-    config.alpn_protocols = vec![alpn.to_vec()];
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 

@@ -1,0 +1,124 @@
+//! Everything that is made from the store and the keys, before anything listens.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+
+use super::admin::Readiness;
+use super::admin_commands::{AdminCommands, FixedTunnel};
+use super::drain::InFlight;
+use super::presence::Desktops;
+use super::running::EdgeError;
+use super::upstream::Upstreams;
+use super::{CertificateStore, Edge, FixedUpstream, Settings};
+use crate::access::assertion::Assertor;
+use crate::access::seal::Sealer;
+use crate::access::{Gate, KeyRing, Once, Sessions};
+use crate::accounts::{AccountError, Accounts, Directory};
+use crate::clock::Clock;
+use crate::deployer::{self, Deployer, check_rp_id};
+use crate::names::PublicHosts;
+use crate::secret::SystemEntropy;
+use crate::store::Store;
+use crate::tunnel::Registry;
+
+/// Its rooms.
+pub(super) struct House {
+    pub(super) edge: Arc<Edge>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) accounts: Accounts,
+    pub(super) readiness: Arc<Readiness>,
+}
+
+impl House {
+    pub(super) async fn open(
+        settings: &Settings,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        hosts: PublicHosts,
+        certificates: Arc<CertificateStore>,
+    ) -> Result<Self, EdgeError> {
+        let entropy = SystemEntropy::shared();
+        let accounts = Accounts::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&entropy));
+        check_rp_id(&accounts, &settings.webauthn.rp_id).await?;
+        claim_upstreams(&accounts, settings).await?;
+        let readiness = Readiness::new(Arc::clone(&store), Some(certificates), Arc::clone(&clock));
+        let keys = Arc::new(KeyRing::open(&settings.data_dir, &*clock, &*entropy)?);
+        let sessions = Sessions::open(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            Arc::clone(&keys),
+            hosts.deployer_origin(),
+            settings.session.clone(),
+        )
+        .await?;
+        let assertor = Assertor::open(&settings.data_dir, hosts.clone(), &*clock, &*entropy)?;
+        let registry = Registry::new();
+        let deployer = deployer::router(Deployer {
+            accounts: accounts.clone(),
+            sessions: Arc::clone(&sessions),
+            sealer: Sealer::new(keys),
+            once: Once::new(Arc::clone(&store)),
+            hosts: hosts.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            webauthn: settings.webauthn.clone(),
+            presence: Arc::new(Desktops {
+                registry: Arc::clone(&registry),
+                fixed: settings.upstreams.iter().map(|one| one.tunnel.clone()).collect(),
+            }),
+        });
+        let edge = Arc::new(Edge {
+            gate: Gate::new(Arc::clone(&sessions)),
+            tunnels: Directory::start(store).await?,
+            upstreams: Upstreams::new(settings.upstreams.clone(), Arc::clone(&registry)),
+            deployer: with_key_set(deployer, &assertor),
+            in_flight: InFlight::new(),
+            hosts,
+            clock,
+            entropy,
+            sessions,
+            assertor,
+        });
+        Ok(Self { edge, registry, accounts, readiness })
+    }
+
+    pub(super) fn commands(&self, settings: &Settings) -> AdminCommands {
+        let fixed = |one: &FixedUpstream| FixedTunnel { tunnel: one.tunnel.clone(), user: one.user.clone() };
+        AdminCommands {
+            accounts: self.accounts.clone(),
+            sessions: Arc::clone(&self.edge.sessions),
+            agents: Arc::clone(&self.registry),
+            hosts: self.edge.hosts.clone(),
+            fixed: settings.upstreams.iter().map(fixed).collect(),
+            clock: Arc::clone(&self.edge.clock),
+        }
+    }
+}
+
+/// The deployer's host is also where apps find the keys that check an assertion.
+fn with_key_set(deployer: Router, assertor: &Assertor) -> Router {
+    let keys = assertor.jwks().to_string();
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")];
+    deployer.route("/.well-known/jwks.json", get(async move || (headers, keys)))
+}
+
+/// Gives each fixed tunnel to its person. One who is not there yet gets it when added.
+async fn claim_upstreams(accounts: &Accounts, settings: &Settings) -> Result<(), EdgeError> {
+    for one in &settings.upstreams {
+        let refused = |source| EdgeError::Upstream { tunnel: one.tunnel.clone(), source };
+        match accounts.user_named(&one.user).await {
+            Ok(user) => {
+                accounts.claim_fixed_tunnel(&one.tunnel, &user.id).await.map_err(refused)?;
+            }
+            Err(AccountError::Missing(_)) => {
+                tracing::warn!(tunnel = %one.tunnel, user = %one.user, "an [[upstream]] waits for its user to be added");
+            }
+            Err(error) => return Err(refused(error)),
+        }
+    }
+    Ok(())
+}

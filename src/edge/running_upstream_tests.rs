@@ -1,0 +1,107 @@
+//! What an admitted request meets: fixed upstreams, agents, limits.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt as _};
+
+use super::super::super::test_agent;
+use super::*;
+
+#[tokio::test]
+async fn http_2_visitors_are_admitted_as_others_are() {
+    let test = Test::start().await;
+    let session = test.signed_in().await;
+    let mut visitor = test.h2(TUNNEL).await;
+    let request = Request::builder().uri(format!("https://{TUNNEL}/x")).version(Version::HTTP_2);
+    // Cookies in crumbs, as browsers send them.
+    let request = request.header("cookie", "a=1").header("cookie", &session).header("cookie", "b=2");
+    let response =
+        visitor.send_request(request.body(Empty::new()).expect("a request")).await.expect("answered");
+    assert_eq!(response.status(), 200);
+    let body = whole(response.into_body()).await.expect("whole");
+    let body = String::from_utf8_lossy(&body);
+    assert!(
+        body.contains("\"cookie\": \"a=1; b=2\"") && body.contains(&format!("\"host\": \"{TUNNEL}\"")),
+        "{body}"
+    );
+}
+
+#[tokio::test]
+async fn websockets_and_waiting_uploads_reach_a_fixed_upstream() {
+    let test = Test::start().await;
+    let session = test.signed_in().await;
+    let mut socket = dial(test.running.ready.https[0], &test.certificate.der, TUNNEL, b"http/1.1").await;
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.expect("written");
+    assert!(read_head(&mut socket).await.starts_with("HTTP/1.1 101 "));
+    socket.write_all(b"ping").await.expect("written");
+    let mut heard = [0; 4];
+    socket.read_exact(&mut heard).await.expect("echoed");
+    assert_eq!(&heard, b"ping");
+
+    let mut socket = dial(test.running.ready.https[0], &test.certificate.der, TUNNEL, b"http/1.1").await;
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.expect("written");
+    assert_eq!(read_head(&mut socket).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    socket.write_all(b"ok").await.expect("written");
+    assert!(read_head(&mut socket).await.starts_with("HTTP/1.1 200 "));
+}
+
+async fn read_head(socket: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.expect("a head"));
+    }
+    String::from_utf8(head).expect("text")
+}
+
+#[tokio::test]
+async fn what_no_site_takes_is_refused_before_anybody_is_asked() {
+    let test = Test::start().await;
+    assert_eq!(test.ask("TRACE", "/", &[]).await.status, 405);
+    assert_eq!(test.ask("GET", &format!("/{}", "a".repeat(20_000)), &[]).await.status, 431);
+    let cookie = format!("a={}", "b".repeat(100_000));
+    let large = test.ask("GET", "/", &[("cookie", &cookie), NAVIGATION]).await;
+    assert_eq!((large.status.as_u16(), large.field("content-type")), (431, "text/html; charset=utf-8"));
+}
+
+#[tokio::test]
+async fn a_tunnel_without_its_agent_is_offline_after_a_while_and_served_once_it_is_back() {
+    let mut test = Test::start().await;
+    let house = &test.running.house;
+    let (token, label) = house.accounts.make_link_token(&test.ada.user, None).await.expect("a token");
+    house.accounts.link_by_token(&token, "pin", "desktop").await.expect("linked");
+    let name = format!("{label}.tunnel.patapim.test");
+    test.tunnel = label.clone();
+
+    let bind = test.bind();
+    let ask = async |target: &str, cookie: &str| {
+        let mut visitor = test.h1(&name).await;
+        let request = Request::builder().uri(target).header("host", &name).header("cookie", cookie);
+        let request = request.header("sec-fetch-mode", "navigate").body(Empty::new()).expect("a request");
+        visitor.send_request(request).await.expect("answered")
+    };
+    let cookie = format!("__Host-patapim-bind={}", bind.value().reveal());
+    let signed_in = ask(&format!("/?token={}", test.token(&bind).await), &cookie).await;
+    let session = signed_in.headers()["set-cookie"].to_str().expect("text");
+    let session = session.split(';').next().expect("a cookie");
+
+    let offline = ask("/", session).await;
+    assert_eq!(
+        (offline.status().as_u16(), offline.headers()["content-type"].as_bytes()),
+        (503, &b"text/html; charset=utf-8"[..])
+    );
+    let waiting = ask("/", session);
+    let answer: test_agent::Answer = Arc::new(|_, mut respond| {
+        Box::pin(async move {
+            let response = Response::builder().header("alt-svc", "x").body(()).expect("a response");
+            respond.send_response(response, true).expect("sent");
+        })
+    });
+    let agent = test_agent::connect(&test.running.house.registry, &label, answer);
+    let (served, _agent) = tokio::join!(waiting, agent);
+    assert_eq!((served.status().as_u16(), served.headers().get("alt-svc")), (200, None));
+}

@@ -40,6 +40,10 @@ const IDLE_H2: Duration = Duration::from_secs(180);
 /// What HTTP/2 may hold for one stream whose visitor reads slowly.
 const SEND_BUFFER: usize = 128 * 1024;
 
+/// What a visitor may send on one stream of HTTP/2 before its reader takes it: on a long way home, HTTP/2's own 64 KiB
+/// would be the limit of an upload's speed.
+const UPLOAD_WINDOW: u32 = 1 << 20;
+
 /// Takes an agent's connection, after a handshake that proved its key, until it ends.
 pub(super) type AgentDoor =
     Box<dyn Fn(TlsStream<L4Stream>, SocketAddr) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -208,6 +212,8 @@ where
     fn h2_options(&self) -> Option<H2Options> {
         let mut options = default_h2_options();
         options.max_send_buffer_size(SEND_BUFFER);
+        options.initial_window_size(UPLOAD_WINDOW);
+        options.initial_connection_window_size(4 * UPLOAD_WINDOW);
         Some(options)
     }
 

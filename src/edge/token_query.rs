@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use pingora::http::RequestHeader;
+
 /// A request target's path and query.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target<'t> {
@@ -22,8 +24,16 @@ pub(super) struct TokenParam<'t> {
 }
 
 impl<'t> Target<'t> {
+    /// The request's. Of a target with a host in it (RFC 9112 §3.2.2), which was looked at elsewhere, what comes after.
+    pub(super) fn of(request: &'t RequestHeader) -> Self {
+        match request.raw_path() {
+            target @ [b'/', ..] => Self::parse(target),
+            _ => Self::parse(request.uri.path_and_query().map_or(b"/", |target| target.as_str().as_bytes())),
+        }
+    }
+
     /// Splits at the first question mark.
-    pub(super) fn parse(target: &'t [u8]) -> Self {
+    fn parse(target: &'t [u8]) -> Self {
         let (path, query) = match target.iter().position(|&byte| byte == b'?') {
             Some(at) => (&target[..at], Some(&target[at + 1..])),
             None => (target, None),
@@ -143,6 +153,15 @@ mod tests {
         let tokens: Vec<_> = target.tokens().collect();
         assert_eq!(tokens.len(), 1);
         assert_eq!(tokens[0].text(), Some("a.b.c"));
+    }
+
+    #[test]
+    fn a_target_with_a_host_in_it_is_read_from_its_path_on() {
+        let request = RequestHeader::build("GET", b"https://a.test/.patapim/session?token=x.y.z", None);
+        let request = request.expect("a request");
+        let target = Target::of(&request);
+        assert_eq!(target.path(), b"/.patapim/session");
+        assert_eq!(target.whole(), b"/.patapim/session?token=x.y.z");
     }
 
     proptest! {

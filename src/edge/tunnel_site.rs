@@ -79,7 +79,7 @@ pub(super) async fn answer(
 
 /// Where a page that says no leads: to the same address in a tab of its own, or to the beginning of a sign-in.
 fn way_in(edge: &Edge, visit: &Visit<'_>, refusal: Refusal) -> String {
-    let target = visit.target_without_token(&edge.gate);
+    let target = visit.target_without_token();
     if refusal == Refusal::SignIn && visit.kind == RequestKind::FramedNavigation {
         return edge.hosts.tunnel_origin(visit.tunnel) + &String::from_utf8_lossy(&target);
     }
@@ -101,7 +101,7 @@ async fn redeem(
     match edge.sessions.redeem(&token, visit.bind.as_ref(), beside, &visitor).await {
         Ok(redeemed) => {
             metrics().token_check(if redeemed.first { TokenCheck::Ok } else { TokenCheck::Repeat });
-            let target = visit.target_without_token(&edge.gate);
+            let target = visit.target_without_token();
             sign_in::redeemed(&edge.hosts, visit.tunnel, &target, &redeemed, edge.clock.now()).map(Ok)
         }
         Err(RedeemError::Refused(reason)) => {

@@ -23,7 +23,7 @@ use super::{access_token, cookies, request_headers::Told};
 use crate::access::assertion::Assertion;
 use crate::access::cookies::{BIND, BindCookie, SESSION, SessionCookie};
 use crate::access::gate::{Asking, Facts, Gate, Provenance, Verdict};
-use crate::access::token::VerifiedToken;
+use crate::access::token::{self, Seeming, VerifiedToken};
 use crate::access::{Beside, Permit, Refused};
 use crate::clock::Timestamp;
 use crate::names::{PublicHosts, TunnelId};
@@ -44,6 +44,7 @@ pub(super) struct Visit<'r> {
     sender: Sender,
     tokens: Vec<TokenParam<'r>>,
     values: Vec<String>,
+    issuer: String,
     /// The calling page's origin, where it is one that the tunnel's owner allowed.
     pub(super) allowed_origin: Option<String>,
     is_preflight: bool,
@@ -83,7 +84,7 @@ impl<'r> Visit<'r> {
         if allowed_origin.is_some() {
             sender = Sender::OwnOrPerson;
         }
-        let target = Target::parse(request.raw_path());
+        let target = Target::of(request);
         let tokens: Vec<_> = target.tokens().filter(|token| token.text().is_some()).collect();
         Self {
             tunnel,
@@ -93,6 +94,7 @@ impl<'r> Visit<'r> {
             access_token: access_token::of(headers),
             sender,
             values: tokens.iter().filter_map(|token| token.text().map(str::to_owned)).collect(),
+            issuer: hosts.deployer_origin(),
             tokens,
             target,
             is_preflight: request.method == Method::OPTIONS
@@ -123,9 +125,15 @@ impl<'r> Visit<'r> {
         self.sender != Sender::Foreign
     }
 
-    /// The request's target without the token that the gate judged; as it is where none was.
-    pub(super) fn target_without_token(&self, gate: &Gate) -> Vec<u8> {
-        match self.tokens.iter().rev().find(|token| token.text().is_some_and(|text| gate.is_ours(text))) {
+    /// The request's target without the token that the gate judges: ours, else one that could be anybody's.
+    pub(super) fn target_without_token(&self) -> Vec<u8> {
+        let seeming = |wanted: Seeming| {
+            let seems = |token: &&TokenParam<'_>| {
+                token.text().is_some_and(|text| token::seeming(text, &self.issuer) == wanted)
+            };
+            self.tokens.iter().rev().find(seems)
+        };
+        match seeming(Seeming::Ours).or_else(|| seeming(Seeming::Foreign)) {
             Some(token) => self.target.without(token),
             None => self.target.whole().to_vec(),
         }

@@ -26,6 +26,8 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 pub struct LinkRequest {
     /// The sign-in site.
     pub edge: EdgeAddress,
+    /// The origin that browsers know it by, where that is not the address that is dialed: in the demo.
+    pub origin: Option<String>,
     /// The authorities to trust instead of the system's, in PEM.
     pub ca: Option<String>,
     /// What to call this desktop.
@@ -84,14 +86,15 @@ struct Problem {
 
 /// Makes a key and has the edge pin it. Nothing is kept yet: see [`Link::save`].
 pub async fn link_desktop(asked: LinkRequest) -> Result<Link, LinkingError> {
-    let LinkRequest { edge, ca, name, token } = asked;
+    let LinkRequest { edge, origin, ca, name, token } = asked;
+    let origin = origin.unwrap_or_else(|| edge.origin());
     let key = DesktopKey::generate()?;
     let body = Asked { name: &name, public_key: base64url(key.public()), token: token.reveal() };
     let body = serde_json::to_vec(&body).unwrap_or_default();
     let dialer = Dialer::for_api(edge.clone(), ca.as_deref())?;
     let strange = |why: String| LinkingError::Answer { edge: edge.clone(), why };
 
-    let answered = timeout(PATIENCE, post(&dialer, &edge, body)).await;
+    let answered = timeout(PATIENCE, post(&dialer, &edge, &origin, body)).await;
     let (status, answer) = answered.map_err(|_| strange("no answer in time".to_owned()))??;
     if status == StatusCode::CREATED {
         let linked: Linked = serde_json::from_slice(&answer).map_err(|error| strange(error.to_string()))?;
@@ -109,6 +112,7 @@ pub async fn link_desktop(asked: LinkRequest) -> Result<Link, LinkingError> {
 async fn post(
     dialer: &Dialer,
     edge: &EdgeAddress,
+    origin: &str,
     body: Vec<u8>,
 ) -> Result<(StatusCode, Bytes), LinkingError> {
     let strange = |why: String| LinkingError::Answer { edge: edge.clone(), why };
@@ -117,7 +121,7 @@ async fn post(
         hyper::client::conn::http1::handshake(io).await.map_err(|error| strange(error.to_string()))?;
     let request = Request::post("/api/v1/link")
         .header(header::HOST, edge.authority())
-        .header(header::ORIGIN, edge.origin())
+        .header(header::ORIGIN, origin)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, "application/json")
         .header(header::USER_AGENT, concat!("patapim-agent/", env!("CARGO_PKG_VERSION")))

@@ -4,12 +4,17 @@ use http::header::HOST;
 use pingora::http::RequestHeader;
 
 use super::life::Connection;
-use crate::names::{PublicHosts, Site};
+use crate::names::{PublicHosts, Scheme, Site};
 
 /// The site that `request`, come over `connection`, is for. Unknown: a host that is not ours, is missing, is malformed,
 /// has another port, or is not the one that the TLS handshake was for.
 pub(super) fn site_of(hosts: &PublicHosts, request: &RequestHeader, connection: &Connection) -> Site {
-    let Some(host) = host_of(request, hosts.port()) else { return Site::Unknown };
+    // In the demo browsers come in plain http, and what comes through TLS is its agent, at a port of its own.
+    let any_port = hosts.scheme() == Scheme::Http && connection.server_name.is_some();
+    let Some((host, port)) = host_of(request) else { return Site::Unknown };
+    if port.is_some_and(|port| port.parse() != Ok(hosts.port()) && !any_port) {
+        return Site::Unknown;
+    }
     let same = |name: &String| name.eq_ignore_ascii_case(host);
     // A browser reuses one connection for all hosts of a certificate; it takes the 421 and opens another.
     if connection.server_name.as_ref().is_some_and(|name| !same(name)) {
@@ -18,12 +23,10 @@ pub(super) fn site_of(hosts: &PublicHosts, request: &RequestHeader, connection: 
     hosts.site(host)
 }
 
-/// The host, without its port. Behind a forwarded port the browser's own is the public one; any other is made up.
-fn host_of(request: &RequestHeader, public_port: u16) -> Option<&str> {
-    match authority_of(request)?.split_once(':') {
-        None => authority_of(request),
-        Some((host, port)) => (port.parse() == Ok(public_port)).then_some(host),
-    }
+/// The host and its port. Behind a forwarded port the browser's own is the public one.
+fn host_of(request: &RequestHeader) -> Option<(&str, Option<&str>)> {
+    let authority = authority_of(request)?;
+    Some(authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))))
 }
 
 /// HTTP/2 has it in the target; Pingora has seen to it that no two are named.

@@ -173,7 +173,7 @@ async fn link(args: LinkArgs) -> Result<(), Failure> {
         )));
     }
     let name = args.name.unwrap_or_else(desktop_name);
-    let request = LinkRequest { edge, ca, name, token: SecretText::new(token) };
+    let request = LinkRequest { edge, origin: None, ca, name, token: SecretText::new(token) };
     let link = link_desktop(request).await.map_err(Failure::failed)?;
     link.save(&home)?;
     if args.json {

@@ -44,6 +44,7 @@ async fn site(
         let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(io), service).await;
     });
     let request = LinkRequest {
+        origin: None,
         edge: EdgeAddress::parse(&edge).expect("an address"),
         ca: Some(ca),
         name: "Work laptop".into(),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::{Config, duration};
+use crate::edge::FixedUpstream;
 
 impl Config {
     /// Every key with its value, as TOML; secrets are redacted.
@@ -15,21 +16,22 @@ impl Config {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "base_domain = {}", quoted(&self.base_domain))?;
-        writeln!(out, "deployer = {}", quoted(&self.deployer))?;
-        writeln!(out, "public_port = {}", self.public_port)?;
-        writeln!(out, "data_dir = {}", quoted(self.data_dir.display()))?;
-        writeln!(out, "\n[listen]\nhttps = {}", addresses(&self.listen.https))?;
-        writeln!(out, "http = {}", addresses(&self.listen.http))?;
-        writeln!(out, "admin = {}", quoted(self.listen.admin))?;
-        writeln!(out, "\n[tls]\ncert = {}", quoted(self.tls.cert.display()))?;
-        writeln!(out, "key = {}", quoted(self.tls.key.display()))?;
-        writeln!(out, "\n[webauthn]\nrp_id = {}", quoted(&self.rp_id))?;
-        writeln!(out, "\n[session]\ntoken_ttl = {}", quoted(duration::print(self.session.token_ttl)))?;
-        writeln!(out, "redeem_within = {}", quoted(duration::print(self.session.redeem_within)))?;
-        let idle = self.session.idle_timeout.unwrap_or_default();
+        let edge = &self.edge;
+        writeln!(out, "base_domain = {}", quoted(&edge.base))?;
+        writeln!(out, "deployer = {}", quoted(&edge.deployer_label))?;
+        writeln!(out, "public_port = {}", edge.public_port)?;
+        writeln!(out, "data_dir = {}", quoted(edge.data_dir.display()))?;
+        writeln!(out, "\n[listen]\nhttps = {}", addresses(&edge.listen.https))?;
+        writeln!(out, "http = {}", addresses(&edge.listen.http))?;
+        writeln!(out, "admin = {}", quoted(edge.listen.admin))?;
+        writeln!(out, "\n[tls]\ncert = {}", quoted(edge.tls.cert.display()))?;
+        writeln!(out, "key = {}", quoted(edge.tls.key.display()))?;
+        writeln!(out, "\n[webauthn]\nrp_id = {}", quoted(&edge.webauthn.rp_id))?;
+        writeln!(out, "\n[session]\ntoken_ttl = {}", quoted(duration::print(edge.session.token_ttl)))?;
+        writeln!(out, "redeem_within = {}", quoted(duration::print(edge.session.redeem_within)))?;
+        let idle = edge.session.idle_timeout.unwrap_or_default();
         writeln!(out, "idle_timeout = {}", quoted(duration::print(idle)))?;
-        writeln!(out, "\n[shutdown]\ngrace = {}", quoted(duration::print(self.grace)))?;
+        writeln!(out, "\n[shutdown]\ngrace = {}", quoted(duration::print(edge.grace)))?;
         writeln!(out, "\n[store]\nengine = \"sqlite\"")?;
         if let Some(mail) = &self.mail {
             writeln!(out, "\n[mail]\nsmtp = {}\nfrom = {}", quoted(&mail.smtp), quoted(&mail.from))?;
@@ -40,20 +42,16 @@ impl Config {
                 writeln!(out, "password = {}", quoted(format!("{password:?}")))?;
             }
         }
-        for upstream in &self.upstreams {
+        for upstream in &edge.upstreams {
             writeln!(out, "\n[[upstream]]\ntunnel = {}", quoted(&upstream.tunnel))?;
-            writeln!(out, "user = {}\nto = {}", quoted(&upstream.user), quoted(upstream.url()))?;
+            writeln!(out, "user = {}\nto = {}", quoted(&upstream.user), quoted(url(upstream)))?;
         }
         Ok(())
     }
 }
 
-impl super::Upstream {
-    /// The app's address as the configuration spells it.
-    pub fn url(&self) -> String {
-        let Self { host, port, .. } = self;
-        if host.contains(':') { format!("http://[{host}]:{port}") } else { format!("http://{host}:{port}") }
-    }
+fn url(FixedUpstream { host, port, .. }: &FixedUpstream) -> String {
+    if host.contains(':') { format!("http://[{host}]:{port}") } else { format!("http://{host}:{port}") }
 }
 
 fn quoted(value: impl ToString) -> toml::Value {

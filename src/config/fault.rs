@@ -65,6 +65,15 @@ pub struct BadConfig {
     pub faults: Vec<Fault>,
 }
 
+impl BadConfig {
+    /// With one fault, which only showed when the configuration was put to use.
+    pub fn one(path: &Path, key: &str, wrong: String) -> Self {
+        let mend = "mend that, then start again".to_owned();
+        let fault = Fault { place: Place::File(path.into(), 0), key: key.to_owned(), wrong, mend };
+        Self { path: path.to_owned(), faults: vec![fault] }
+    }
+}
+
 impl fmt::Display for BadConfig {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.faults.len();

@@ -8,6 +8,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::fault::{Complaint, Place, complaint};
 use super::section::Findings;
+use crate::edge::{CertificateStore, Settings};
+use crate::names::{PublicHosts, Scheme};
+
+/// What is wrong with a certificate as a whole, where its files are good one by one.
+const MEND_CERTIFICATE: &str =
+    "name the certificate that covers the sign-in site and the tunnels, and its own key";
 
 /// A file that the configuration names.
 pub(super) struct Named {
@@ -52,6 +58,21 @@ impl Findings {
             if let (Kind::DataDir, Some(Complaint { wrong, mend })) = (kind, open_to_others(path)) {
                 self.warning(place, kind.key().to_owned(), wrong, mend);
             }
+        }
+    }
+}
+
+impl Findings {
+    /// Looks at certificate and key together, unless one of them is known to be no good.
+    pub(super) fn certificate(&self, settings: &Settings, named: &[Named]) {
+        let key = Kind::Certificate.key();
+        let place = named.iter().find(|file| matches!(file.kind, Kind::Certificate)).map(|file| &file.place);
+        let (Some(place), false) = (place, self.has_faults_in("tls.")) else { return };
+        let Settings { base, deployer_label, .. } = settings;
+        let hosts = PublicHosts::new(Scheme::Https, base.clone(), deployer_label, 443);
+        let opened = hosts.map(|hosts| CertificateStore::open(settings.tls.clone(), &hosts));
+        if let Ok(Err(error)) = opened {
+            self.fault(place, key.to_owned(), error.to_string(), MEND_CERTIFICATE.to_owned());
         }
     }
 }

@@ -8,9 +8,12 @@ use std::time::Duration;
 use super::fault::{Place, complaint};
 use super::files::{Kind, Named};
 use super::section::{Found, Section};
-use super::{Config, Listen, Mail, TlsFiles, Upstream, values};
+use super::{Config, Mail, values};
 use crate::access::sessions::SessionSettings;
+use crate::deployer::WebauthnSettings;
+use crate::edge::{Browsers, CertificateFiles, FixedUpstream, ListenSettings, Settings};
 use crate::names::BaseDomain;
+use crate::tunnel::TunnelSettings;
 
 pub(super) const DATA_DIR: &str = "/var/lib/patapim-edge";
 pub(super) const DEPLOYER: &str = "deployer";
@@ -40,17 +43,21 @@ pub(super) fn config(root: &Section<'_>, file: &Path) -> (Option<Config>, Vec<Na
     reachable(root, public_port.as_ref(), &listen.https);
     let public_port = public_port.and_then(|found| u16::try_from(found.value).ok()).unwrap_or(443);
     let config = base.zip(tls).map(|(base, tls)| Config {
-        base_domain: base.value,
-        deployer,
-        public_port,
-        data_dir,
-        listen,
-        tls,
-        rp_id,
-        session,
-        grace,
+        edge: Settings {
+            base: base.value,
+            deployer_label: deployer,
+            public_port,
+            data_dir,
+            browsers: Browsers::Tls,
+            listen,
+            tls,
+            webauthn: WebauthnSettings { rp_id },
+            session,
+            tunnel: TunnelSettings::default(),
+            grace,
+            upstreams,
+        },
         mail,
-        upstreams,
     });
     (config, files.named)
 }
@@ -73,7 +80,7 @@ impl Files<'_> {
     }
 }
 
-fn listen(section: &Section<'_>) -> Listen {
+fn listen(section: &Section<'_>) -> ListenSettings {
     let every = |port| vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
     let https = section.texts("https", values::address);
     let http = section.texts("http", values::address);
@@ -117,7 +124,7 @@ fn listen(section: &Section<'_>) -> Listen {
     let values = |found: Option<Vec<Found<SocketAddr>>>, port| {
         found.map_or(every(port), |all| all.into_iter().map(|one| one.value).collect())
     };
-    Listen {
+    ListenSettings {
         https: values(https, 443),
         http: values(http, 80),
         admin: admin.map_or((Ipv4Addr::LOCALHOST, 9090).into(), |found| found.value),
@@ -138,11 +145,11 @@ fn reachable(root: &Section<'_>, public_port: Option<&Found<i64>>, https: &[Sock
     root.warn("public_port", place, complaint(wrong, mend));
 }
 
-fn tls(section: &Section<'_>, files: &mut Files<'_>) -> Option<TlsFiles> {
+fn tls(section: &Section<'_>, files: &mut Files<'_>) -> Option<CertificateFiles> {
     let cert = section.required_text("cert", "/etc/patapim-edge/fullchain.pem", values::any);
     let key = section.required_text("key", "/etc/patapim-edge/privkey.pem", values::any);
     let (cert, key) = (files.noted(Kind::Certificate, cert), files.noted(Kind::PrivateKey, key));
-    Some(TlsFiles { cert: cert?, key: key? })
+    Some(CertificateFiles { cert: cert?, key: key? })
 }
 
 /// The deployer's host, or the base domain: of what the browsers would allow, these are the two that are ours.
@@ -210,8 +217,8 @@ fn mail(section: &Section<'_>, files: &mut Files<'_>) -> Option<Mail> {
     Some(Mail { smtp: smtp?.value, from: from?.value, password_file, password })
 }
 
-fn upstreams(sections: &[Section<'_>]) -> Vec<Upstream> {
-    let mut all: Vec<Upstream> = Vec::new();
+fn upstreams(sections: &[Section<'_>]) -> Vec<FixedUpstream> {
+    let mut all: Vec<FixedUpstream> = Vec::new();
     for section in sections {
         let tunnel = section.required_text("tunnel", "ada-abc234", values::tunnel);
         let user = section.required_text("user", "ada", values::user);
@@ -226,7 +233,7 @@ fn upstreams(sections: &[Section<'_>]) -> Vec<Upstream> {
             );
         }
         let (host, port) = to.value;
-        all.push(Upstream { tunnel: tunnel.value, user: user.value, host, port });
+        all.push(FixedUpstream { tunnel: tunnel.value, user: user.value, host, port });
     }
     all
 }

@@ -8,13 +8,10 @@
 //!
 //! Nobody imports this but the programs: each layer declares the settings it wants, and they are filled here.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::access::sessions::SessionSettings;
-use crate::names::{BaseDomain, TunnelId, UserName};
+use crate::edge::Settings;
 use crate::secret::SecretText;
 
 mod document;
@@ -35,48 +32,10 @@ pub use fault::{BadConfig, Fault, Place};
 /// A configuration in which every value was checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The domain that the deployer and all tunnels live under.
-    pub base_domain: BaseDomain,
-    /// The deployer's label under it.
-    pub deployer: String,
-    /// The port in public URLs; 0: the one that was bound.
-    pub public_port: u16,
-    /// Where everything is kept that must outlive a restart, and the admin socket.
-    pub data_dir: PathBuf,
-    /// Where the server listens.
-    pub listen: Listen,
-    /// The certificate.
-    pub tls: TlsFiles,
-    /// What passkeys are made for.
-    pub rp_id: String,
-    /// How long sign-ins and sessions last.
-    pub session: SessionSettings,
-    /// How long a stopping server waits for what is in flight.
-    pub grace: Duration,
-    /// Where mail is handed in, if anywhere.
+    /// What the edge runs with.
+    pub edge: Settings,
+    /// Where mail is handed in, if anywhere. Nothing uses it yet.
     pub mail: Option<Mail>,
-    /// Tunnels that are served from a fixed address.
-    pub upstreams: Vec<Upstream>,
-}
-
-/// `[listen]`.
-#[derive(Clone, Debug)]
-pub struct Listen {
-    /// Visitors, the deployer and agents.
-    pub https: Vec<SocketAddr>,
-    /// Redirects to https.
-    pub http: Vec<SocketAddr>,
-    /// Metrics and health.
-    pub admin: SocketAddr,
-}
-
-/// `[tls]`.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// The certificate and its chain, PEM.
-    pub cert: PathBuf,
-    /// Its private key, PEM.
-    pub key: PathBuf,
 }
 
 /// `[mail]`.
@@ -90,19 +49,6 @@ pub struct Mail {
     pub password_file: Option<PathBuf>,
     /// The password itself, which only the environment may carry.
     pub password: Option<SecretText>,
-}
-
-/// One `[[upstream]]`.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// The tunnel's label.
-    pub tunnel: TunnelId,
-    /// Whose it is.
-    pub user: UserName,
-    /// The app's host name or address.
-    pub host: String,
-    /// The app's port.
-    pub port: u16,
 }
 
 /// A configuration and what may be wrong with it all the same.
@@ -119,6 +65,9 @@ pub struct Loaded {
 pub fn load(path: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, BadConfig> {
     let read = read(path, variables)?;
     read.findings.files(&read.files);
+    if let Some(config) = &read.config {
+        read.findings.certificate(&config.edge, &read.files);
+    }
     read.judged(path)
 }
 

@@ -73,6 +73,11 @@ impl Findings {
         self.warnings.borrow_mut().push(Fault { place: place.clone(), key, wrong, mend });
     }
 
+    /// Whether a key that begins so has a fault.
+    pub(super) fn has_faults_in(&self, section: &str) -> bool {
+        self.faults.borrow().iter().any(|fault| fault.key.starts_with(section))
+    }
+
     /// Every key asked for, with its section.
     #[cfg(test)]
     pub(super) fn asked(&self) -> Vec<String> {

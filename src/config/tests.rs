@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 const LEAST: &str = "base_domain = 'patapim.test'\n[tls]\ncert = 'cert.pem'\nkey = 'key.pem'\n";
@@ -26,15 +28,15 @@ fn only_fault(text: &str) -> String {
 #[test]
 fn three_keys_are_enough_and_the_rest_has_the_defaults_of_the_contract() {
     let config = good(LEAST);
-    assert_eq!(config.public_port, 443);
-    assert_eq!(config.rp_id, "deployer.patapim.test");
-    assert_eq!(config.listen.https, ["0.0.0.0:443".parse().expect("an address")]);
-    assert_eq!(config.listen.admin.to_string(), "127.0.0.1:9090");
-    assert_eq!(config.session.token_ttl, Duration::from_secs(86_400));
-    assert_eq!(config.session.redeem_within, Duration::from_secs(60));
-    assert_eq!(config.session.idle_timeout, None);
-    assert_eq!(config.grace, Duration::from_secs(30));
-    assert!(config.mail.is_none() && config.upstreams.is_empty());
+    assert_eq!(config.edge.public_port, 443);
+    assert_eq!(config.edge.webauthn.rp_id, "deployer.patapim.test");
+    assert_eq!(config.edge.listen.https, ["0.0.0.0:443".parse().expect("an address")]);
+    assert_eq!(config.edge.listen.admin.to_string(), "127.0.0.1:9090");
+    assert_eq!(config.edge.session.token_ttl, Duration::from_secs(86_400));
+    assert_eq!(config.edge.session.redeem_within, Duration::from_secs(60));
+    assert_eq!(config.edge.session.idle_timeout, None);
+    assert_eq!(config.edge.grace, Duration::from_secs(30));
+    assert!(config.mail.is_none() && config.edge.upstreams.is_empty());
 }
 
 #[test]
@@ -83,12 +85,12 @@ fn the_environment_goes_over_the_file() {
         ("HOME", "/root"),
     ];
     let config = parse_with(LEAST, &variables).expect("good").config;
-    assert_eq!(config.base_domain.as_str(), "other.test");
-    assert_eq!(config.public_port, 8443);
-    assert_eq!(config.listen.https.len(), 2);
-    assert_eq!(config.session.token_ttl, Duration::from_secs(7200));
-    assert_eq!((config.upstreams[0].host.as_str(), config.upstreams[0].port), ("::1", 3000));
-    assert_eq!(config.upstreams[0].url(), "http://[::1]:3000");
+    assert_eq!(config.edge.base.as_str(), "other.test");
+    assert_eq!(config.edge.public_port, 8443);
+    assert_eq!(config.edge.listen.https.len(), 2);
+    assert_eq!(config.edge.session.token_ttl, Duration::from_secs(7200));
+    assert_eq!((config.edge.upstreams[0].host.as_str(), config.edge.upstreams[0].port), ("::1", 3000));
+    assert!(config.effective().contains("to = \"http://[::1]:3000\""));
 }
 
 #[test]
@@ -119,7 +121,7 @@ fn etcd_is_refused_with_a_sentence_of_its_own() {
 #[test]
 fn the_rp_id_is_the_deployers_host_or_the_base_domain() {
     assert_eq!(
-        good(&format!("{LEAST}[webauthn]\nrp_id = 'deployer.patapim.test'")).rp_id,
+        good(&format!("{LEAST}[webauthn]\nrp_id = 'deployer.patapim.test'")).edge.webauthn.rp_id,
         "deployer.patapim.test"
     );
     let parent = parse_with(&format!("{LEAST}[webauthn]\nrp_id = 'patapim.test'"), &[]).expect("good");
@@ -135,7 +137,7 @@ fn the_rp_id_is_the_deployers_host_or_the_base_domain() {
 #[test]
 fn a_fixed_upstream_is_a_host_and_a_port_over_plain_http() {
     let with = |to: &str| format!("{LEAST}[[upstream]]\ntunnel = 'ada-abc234'\nuser = 'ada'\nto = '{to}'\n");
-    assert_eq!(good(&with("http://localhost:80")).upstreams[0].port, 80);
+    assert_eq!(good(&with("http://localhost:80")).edge.upstreams[0].port, 80);
     for bad in [
         "https://127.0.0.1:3000",
         "http://127.0.0.1",
@@ -230,7 +232,10 @@ fn names(table: &document::Table, key: &str) -> bool {
 #[test]
 fn the_profile_of_the_first_installation_is_good() {
     let config = good(include_str!("../../conf/patapim.ai.toml"));
-    assert_eq!((config.base_domain.as_str(), config.rp_id.as_str()), ("patapim.ai", "patapim.ai"));
+    assert_eq!(
+        (config.edge.base.as_str(), config.edge.webauthn.rp_id.as_str()),
+        ("patapim.ai", "patapim.ai")
+    );
 }
 
 mod files {
@@ -240,7 +245,8 @@ mod files {
 
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
-        let key = rcgen::generate_simple_self_signed(["patapim.test".to_owned()]).expect("a certificate");
+        let names = ["deployer.patapim.test".to_owned(), "*.tunnel.patapim.test".to_owned()];
+        let key = rcgen::generate_simple_self_signed(names).expect("a certificate");
         std::fs::write(folder.path().join("edge.toml"), LEAST.replace("[tls]", "data_dir = 'data'\n[tls]"))
             .expect("written");
         std::fs::write(folder.path().join("cert.pem"), key.cert.pem()).expect("written");
@@ -280,6 +286,21 @@ mod files {
         ] {
             assert!(bad.contains(part), "{part}\n{bad}");
         }
+    }
+
+    #[test]
+    fn a_certificate_for_other_names_or_another_key_is_told_before_anything_starts() {
+        let folder = folder();
+        let text = LEAST.replace("patapim.test", "other.test");
+        std::fs::write(folder.path().join("edge.toml"), text).expect("written");
+        let bad = load_in(&folder).expect_err("bad");
+        assert!(bad.contains("edge.toml:3: tls.cert") && bad.contains("deployer.other.test"), "{bad}");
+
+        let folder = self::folder();
+        let other = rcgen::KeyPair::generate().expect("a key").serialize_pem();
+        std::fs::write(folder.path().join("key.pem"), other).expect("written");
+        let bad = load_in(&folder).expect_err("bad");
+        assert!(bad.contains("is not the key of the certificate"), "{bad}");
     }
 
     #[test]

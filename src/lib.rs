@@ -12,6 +12,8 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "edge")]
 pub mod config;
+#[cfg(all(feature = "edge", feature = "agent"))]
+pub mod demo;
 #[cfg(feature = "edge")]
 pub mod deployer;
 #[cfg(feature = "edge")]

@@ -11,10 +11,10 @@ use crate::edge::admin_socket::{self, Answer, COMMAND_PATIENCE, Command, path_in
 /// Has the server that uses this configuration do `command`, and gives its document.
 pub(super) fn ask(config: &ConfigArg, command: &Command) -> Result<Value, Failure> {
     let loaded = crate::config::load_values(&config.config, environment())?;
-    match admin_socket::ask(&loaded.config.data_dir, command) {
+    match admin_socket::ask(&loaded.config.edge.data_dir, command) {
         Ok(Answer::Done(document)) => Ok(document),
         Ok(Answer::Failed(sentence)) => Err(Failure::Failed(sentence)),
-        Err(error) => Err(Failure::Failed(why(&error, &loaded.config.data_dir, &config.config))),
+        Err(error) => Err(Failure::Failed(why(&error, &loaded.config.edge.data_dir, &config.config))),
     }
 }
 

@@ -13,8 +13,11 @@ use crate::config::{BadConfig, Loaded};
 
 mod admin;
 mod ask;
+#[cfg(feature = "agent")]
+mod demo;
 mod log;
 mod print;
+mod serve;
 mod table;
 
 #[derive(Parser)]
@@ -34,6 +37,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run an edge, an agent and a sample app with throw-away data
+    #[cfg(feature = "agent")]
+    Demo(demo::DemoArgs),
+    /// Run the server
+    Serve(serve::ServeArgs),
     /// Check a configuration, and print the one in effect, secrets redacted
     Check {
         #[command(flatten)]
@@ -87,6 +95,9 @@ impl From<BadConfig> for Failure {
 /// Parses the process's arguments, does what they say, and gives the process's exit status.
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        #[cfg(feature = "agent")]
+        Command::Demo(args) => demo::demo(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Check { config } => check(&config),
         Command::User(command) => command.run(),
         Command::Tunnel(command) => command.run(),

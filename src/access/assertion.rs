@@ -2,17 +2,22 @@
 //! `/.well-known/jwks.json`. The app need not trust the network between the agent and itself.
 //!
 //! Signing costs more than all the rest of an admitted request, so one assertion serves a session for a while.
+//!
+//! A rotation signs with the new key at once: who verifies fetches the keys again when a `kid` is unknown, as the common
+//! libraries do. The former key stays published until its last assertion has expired, and twice that time over.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde::Serialize;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use super::gate::Permit;
-use super::keyfile::{self, KeyError, KeyLine};
+use super::keyfile::{self, Former, KeyError, KeyLine};
 use crate::clock::{Clock, Timestamp};
 use crate::names::{PublicHosts, SessionId, UserName};
 use crate::secret::{Entropy, base32, base64url, random};
@@ -21,6 +26,8 @@ use crate::secret::{Entropy, base32, base64url, random};
 const LIFETIME: u64 = 300;
 /// An assertion is handed out again until it has less than this left, in seconds.
 const FRESH: u64 = 120;
+/// How long a retired key is published: twice as long as anything it signed is good.
+const KEPT: Duration = Duration::from_secs(2 * LIFETIME);
 
 #[derive(Serialize)]
 struct Claims<'a> {
@@ -37,6 +44,7 @@ struct Claims<'a> {
 #[derive(Debug)]
 pub struct Assertion {
     exp: u64,
+    kid: Arc<str>,
     text: String,
 }
 
@@ -47,18 +55,56 @@ impl Assertion {
     }
 }
 
-struct SigningKey {
-    kid: String,
+/// One key pair.
+pub struct AssertionKey {
+    /// Its name in an assertion's header and in the key set.
+    pub kid: Arc<str>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Since when it signs nothing new.
+    pub retired_at: Option<Timestamp>,
     pair: EcdsaKeyPair,
     header: String,
+}
+
+impl AssertionKey {
+    fn read(line: &KeyLine, random: &SystemRandom) -> Result<Arc<Self>, String> {
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &line.secret()?, random)
+            .map_err(|error| format!("key {:?} is no P-256 key: {error}", line.kid))?;
+        Ok(Arc::new(Self {
+            kid: line.kid.as_str().into(),
+            created_at: line.created_at,
+            retired_at: line.retired_at,
+            pair,
+            header: base64url(json!({"alg": "ES256", "kid": line.kid, "typ": "JWT"}).to_string()),
+        }))
+    }
+
+    /// Until when it is published, if it is retired.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.retired_at.map(|at| at + KEPT)
+    }
+
+    /// The public half (RFC 7517, RFC 7518 §6.2).
+    fn jwk(&self) -> serde_json::Value {
+        // An uncompressed point: 0x04, x, y (SEC 1 §2.3.3).
+        let (x, y) = self.pair.public_key().as_ref()[1..].split_at(32);
+        json!({
+            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256",
+            "kid": &*self.kid, "x": base64url(x), "y": base64url(y),
+        })
+    }
 }
 
 /// Signs assertions.
 pub struct Assertor {
     hosts: PublicHosts,
-    /// The signing one first; the others are published until what they signed has expired.
-    keys: Vec<SigningKey>,
-    random: ring::rand::SystemRandom,
+    path: PathBuf,
+    /// The signing one first.
+    keys: ArcSwap<Vec<Arc<AssertionKey>>>,
+    /// What is in the file; held while it is rewritten.
+    lines: Mutex<Vec<KeyLine>>,
+    random: SystemRandom,
 }
 
 impl Assertor {
@@ -69,38 +115,61 @@ impl Assertor {
         clock: &dyn Clock,
         entropy: &dyn Entropy,
     ) -> Result<Self, KeyError> {
-        let random = crate::secret::ring_random();
-        let lines = keyfile::open(data_dir, "assertion-keys.json", || {
-            let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
-                .map_err(|_| "the system gave no key".to_owned())?;
-            Ok(KeyLine::new(new_kid(entropy), clock.now(), pkcs8.as_ref()))
-        })?;
-        let keys = lines.lines.iter().map(|line| {
-            let secret: Zeroizing<Vec<u8>> = line.secret()?;
-            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &secret, &random)
-                .map_err(|error| format!("key {:?} is no P-256 key: {error}", line.kid))?;
-            let header = base64url(json!({"alg": "ES256", "kid": line.kid, "typ": "JWT"}).to_string());
-            Ok(SigningKey { kid: line.kid.clone(), pair, header })
-        });
-        let keys = keys.collect::<Result<Vec<_>, String>>().map_err(|reason| lines.damaged(reason))?;
-        Ok(Self { hosts, keys, random })
+        let (random, now) = (crate::secret::ring_random(), clock.now());
+        let first = || new_line(now, entropy, &random);
+        let file = keyfile::open(data_dir, "assertion-keys.json", KEPT, now, first)?;
+        let keys = file.lines.iter().map(|line| AssertionKey::read(line, &random));
+        let keys = keys.collect::<Result<_, _>>().map_err(|reason| file.damaged(reason))?;
+        let (path, lines) = (file.path, Mutex::new(file.lines));
+        Ok(Self { hosts, path, keys: ArcSwap::from_pointee(keys), lines, random })
+    }
+
+    /// Makes a new key the signing one. When this returns, the file says so and no assertion of a former key is handed
+    /// out any more.
+    pub fn rotate(
+        &self,
+        former: Former,
+        clock: &dyn Clock,
+        entropy: &dyn Entropy,
+    ) -> Result<Arc<str>, KeyError> {
+        let now = clock.now();
+        let io = |source| KeyError::Io { path: self.path.clone(), source };
+        let mut held = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = new_line(now, entropy, &self.random).map_err(|reason| io(std::io::Error::other(reason)))?;
+        let lines = keyfile::rotated(new, &held, former, KEPT, now);
+        let keys = lines.iter().map(|line| AssertionKey::read(line, &self.random));
+        let keys = keys.collect::<Result<Vec<_>, _>>();
+        let keys = keys.map_err(|reason| KeyError::Damaged { path: self.path.clone(), reason })?;
+        keyfile::write(&self.path, lines.clone()).map_err(io)?;
+        let kid = Arc::clone(&keys[0].kid);
+        *held = lines;
+        self.keys.store(Arc::new(keys));
+        Ok(kid)
+    }
+
+    /// The keys that are published at `now`, the signing one first.
+    pub fn published(&self, now: Timestamp) -> Vec<Arc<AssertionKey>> {
+        self.keys.load().iter().filter(|key| key.until().is_none_or(|until| now < until)).cloned().collect()
     }
 
     /// The assertion for a visitor who was admitted; none if the system has no random numbers to sign with.
     pub fn assertion_for(&self, permit: &Permit, now: Timestamp) -> Option<Arc<Assertion>> {
         let now = now.secs();
+        let keys = self.keys.load();
+        let key = keys.first()?;
         let kept = permit.session().assertion();
-        if let Some(signed) = kept.load_full().filter(|signed| signed.exp > now + FRESH) {
+        let good = |signed: &Arc<Assertion>| signed.exp > now + FRESH && signed.kid == key.kid;
+        if let Some(signed) = kept.load_full().filter(good) {
             return Some(signed);
         }
         let exp = now + LIFETIME;
-        let signed = Arc::new(Assertion { exp, text: self.sign(permit, now, exp)? });
+        let text = self.sign(key, permit, now, exp)?;
+        let signed = Arc::new(Assertion { exp, kid: Arc::clone(&key.kid), text });
         kept.store(Some(Arc::clone(&signed)));
         Some(signed)
     }
 
-    fn sign(&self, permit: &Permit, iat: u64, exp: u64) -> Option<String> {
-        let key = self.keys.first()?;
+    fn sign(&self, key: &AssertionKey, permit: &Permit, iat: u64, exp: u64) -> Option<String> {
         let claims = Claims {
             iss: &self.hosts.deployer_origin(),
             aud: &self.hosts.tunnel_origin(permit.tunnel()),
@@ -115,20 +184,14 @@ impl Assertor {
         Some(format!("{text}.{}", base64url(signature)))
     }
 
-    /// The JSON Web Key Set (RFC 7517) that apps verify with.
-    pub fn jwks(&self) -> serde_json::Value {
-        let keys = self.keys.iter().map(|key| {
-            // An uncompressed point: 0x04, x, y (SEC 1 §2.3.3).
-            let (x, y) = key.pair.public_key().as_ref()[1..].split_at(32);
-            json!({
-                "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256",
-                "kid": key.kid, "x": base64url(x), "y": base64url(y),
-            })
-        });
-        json!({ "keys": keys.collect::<Vec<_>>() })
+    /// The JSON Web Key Set (RFC 7517) that apps verify with at `now`.
+    pub fn jwks(&self, now: Timestamp) -> serde_json::Value {
+        json!({ "keys": self.published(now).iter().map(|key| key.jwk()).collect::<Vec<_>>() })
     }
 }
 
-fn new_kid(entropy: &dyn Entropy) -> String {
-    base32(&random::<10>(entropy))
+fn new_line(now: Timestamp, entropy: &dyn Entropy, rng: &SystemRandom) -> Result<KeyLine, String> {
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, rng)
+        .map_err(|_| "the system gave no key".to_owned())?;
+    Ok(KeyLine::new(base32(&random::<10>(entropy)), now, pkcs8.as_ref()))
 }

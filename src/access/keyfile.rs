@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -60,6 +61,11 @@ impl KeyLine {
         self
     }
 
+    /// Whether, at `now`, it was retired longer than `kept` ago: nothing that it signed can be good any more.
+    pub(super) fn is_over(&self, kept: Duration, now: Timestamp) -> bool {
+        self.retired_at.is_some_and(|at| now.since(at) >= kept)
+    }
+
     pub(super) fn secret(&self) -> Result<Zeroizing<Vec<u8>>, String> {
         from_base64url(&self.secret)
             .map(Zeroizing::new)
@@ -86,10 +92,13 @@ impl KeyFile {
     }
 }
 
-/// Opens `<data_dir>/keys/<name>`, or makes it with the key that `first` gives.
+/// Opens `<data_dir>/keys/<name>`, or makes it with the key that `first` gives. Keys that were retired longer than
+/// `kept` before `now` are taken out of it.
 pub(super) fn open(
     data_dir: &Path,
     name: &str,
+    kept: Duration,
+    now: Timestamp,
     first: impl FnOnce() -> Result<KeyLine, String>,
 ) -> Result<KeyFile, KeyError> {
     let folder = data_dir.join("keys");
@@ -105,10 +114,38 @@ pub(super) fn open(
         return Err(KeyError::Exposed { path, mode });
     }
     let text = Zeroizing::new(std::fs::read(&path).map_err(io)?);
-    let lines = parse(&text);
+    let mut lines = parse(&text).map_err(|reason| KeyError::Damaged { path: path.clone(), reason })?;
+    if lines.iter().any(|line| line.is_over(kept, now)) {
+        lines.retain(|line| !line.is_over(kept, now));
+        write(&path, lines.clone()).map_err(io)?;
+    }
+    Ok(KeyFile { path, lines })
+}
+
+/// The lines of a file after a rotation at `now`: `new` first, then, if they are [kept](Former), the former ones that
+/// still matter.
+pub(super) fn rotated(
+    new: KeyLine,
+    held: &[KeyLine],
+    former: Former,
+    kept: Duration,
+    now: Timestamp,
+) -> Vec<KeyLine> {
+    let mut lines = vec![new];
+    if former == Former::Kept {
+        lines.extend(held.iter().cloned().map(|line| line.retired(now)));
+        lines.retain(|line| !line.is_over(kept, now));
+    }
     lines
-        .map(|lines| KeyFile { path: path.clone(), lines })
-        .map_err(|reason| KeyError::Damaged { path, reason })
+}
+
+/// What becomes of the keys that signed until now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Former {
+    /// What they signed is good until it expires.
+    Kept,
+    /// They are forgotten at once, and all they signed with them.
+    Forgotten,
 }
 
 fn parse(text: &[u8]) -> Result<Vec<KeyLine>, String> {

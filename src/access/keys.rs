@@ -2,19 +2,22 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ring::hmac;
 use zeroize::Zeroizing;
 
-pub use super::keyfile::KeyError;
 use super::keyfile::{self, KeyLine};
+pub use super::keyfile::{Former, KeyError};
 use super::revocation::LONGEST_SESSION;
 use crate::clock::{Clock, Timestamp};
 use crate::secret::{Entropy, base32, random};
 
 /// HS256 wants a key as long as its output at least (RFC 7518 §3.2).
 const SHORTEST_KEY: usize = 32;
+/// How long a retired key is kept: no token that it signed lasts longer.
+const KEPT: Duration = LONGEST_SESSION;
 
 /// One key.
 pub struct SigningKey {
@@ -42,6 +45,11 @@ impl SigningKey {
         }))
     }
 
+    /// When it is forgotten, if it is retired: by then all it signed has expired.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.retired_at.map(|at| at + KEPT)
+    }
+
     /// HMAC-SHA256 of `message`.
     pub(super) fn sign(&self, message: &[u8]) -> hmac::Tag {
         hmac::sign(&self.key, message)
@@ -61,22 +69,12 @@ pub struct KeyRing {
     lines: Mutex<Vec<KeyLine>>,
 }
 
-/// What becomes of the keys that signed until now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Former {
-    /// What they signed is good until it expires.
-    Kept,
-    /// They are forgotten at once, and all they signed with them.
-    Forgotten,
-}
-
 impl KeyRing {
     /// Opens `<data_dir>/keys/token-keys.json`, or makes it with one new key.
     pub fn open(data_dir: &Path, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<Self, KeyError> {
-        let file = keyfile::open(data_dir, "token-keys.json", || {
-            let secret = Zeroizing::new(random::<32>(entropy));
-            Ok(KeyLine::new(base32(&random::<10>(entropy)), clock.now(), &*secret))
-        })?;
+        let now = clock.now();
+        let first = || Ok(new_line(now, entropy));
+        let file = keyfile::open(data_dir, "token-keys.json", KEPT, now, first)?;
         let keys: Result<Vec<_>, _> = file.lines.iter().map(SigningKey::read).collect();
         let keys = keys.map_err(|reason| file.damaged(reason))?;
         Ok(Self { path: file.path, keys: ArcSwap::from_pointee(keys), lines: Mutex::new(file.lines) })
@@ -84,7 +82,7 @@ impl KeyRing {
 
     /// Makes a new key the signing one. When this returns, the file says so and the next token is signed with it.
     ///
-    /// A key that is kept is dropped at a later rotation, once nothing that it signed can be good any more.
+    /// A key that is kept is dropped at a later rotation or start, once nothing that it signed can be good any more.
     pub fn rotate(
         &self,
         former: Former,
@@ -93,12 +91,7 @@ impl KeyRing {
     ) -> Result<String, KeyError> {
         let now = clock.now();
         let mut held = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let secret = Zeroizing::new(random::<32>(entropy));
-        let mut lines = vec![KeyLine::new(base32(&random::<10>(entropy)), now, &*secret)];
-        if former == Former::Kept {
-            lines.extend(held.iter().cloned().map(|line| line.retired(now)));
-            lines.retain(|line| line.retired_at.is_none_or(|at| now.since(at) < LONGEST_SESSION));
-        }
+        let lines = keyfile::rotated(new_line(now, entropy), &held, former, KEPT, now);
         let keys: Result<Vec<_>, _> = lines.iter().map(SigningKey::read).collect();
         let keys = keys.map_err(|reason| KeyError::Damaged { path: self.path.clone(), reason })?;
         keyfile::write(&self.path, lines.clone())
@@ -128,6 +121,11 @@ impl KeyRing {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn new_line(now: Timestamp, entropy: &dyn Entropy) -> KeyLine {
+    let secret = Zeroizing::new(random::<32>(entropy));
+    KeyLine::new(base32(&random::<10>(entropy)), now, &*secret)
 }
 
 #[cfg(test)]
@@ -165,6 +163,24 @@ mod tests {
         let third = rotate(Former::Forgotten);
         assert!(keys.find(&first).is_none() && keys.find(&second).is_none());
         assert_eq!(open(folder.path()).expect("found").active().kid, third);
+    }
+
+    #[test]
+    fn a_retired_key_is_forgotten_at_the_first_start_after_all_it_signed_has_expired() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let entropy = SystemEntropy::shared();
+        let clock = ManualClock::at(Timestamp::from_secs(2));
+        let keys = open(folder.path()).expect("made");
+        let first = keys.active().kid.clone();
+        keys.rotate(Former::Kept, &*clock, &*entropy).expect("rotated");
+        clock.advance(KEPT - Duration::from_millis(1));
+        let again = KeyRing::open(folder.path(), &*clock, &*entropy).expect("found");
+        assert_eq!(again.find(&first).expect("kept").until(), Some(Timestamp::from_secs(2) + KEPT));
+        clock.advance(Duration::from_millis(1));
+        let again = KeyRing::open(folder.path(), &*clock, &*entropy).expect("found");
+        assert!(again.find(&first).is_none() && again.active().kid == keys.active().kid);
+        let written = std::fs::read_to_string(again.path()).expect("a file");
+        assert!(!written.contains(&first), "its secret is gone from the disk too");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cookies::{BindCookie, SessionCookie};
-use super::revocation::{Cause, Lineage, Target};
-use super::sessions::{Issued, SessionError, Sessions, Visitor, revoke_in, to_json, token_key};
+use super::revocation::{Cause, Lineage, OpenedBy, Target};
+use super::sessions::{Issued, SessionError, Sessions, Visitor, to_json, token_key};
 use super::table::{Realm, Session, SessionRecord, session_key};
 use super::token::{TokenFault, VerifiedToken};
 use crate::clock::Timestamp;
@@ -158,7 +158,7 @@ impl Sessions {
             device: &issued.device,
             user: &issued.user,
             tunnel: Some(&issued.tunnel),
-            signed: true,
+            opened_by: OpenedBy::SignedToken,
             signed_in_at: issued.signed_in_at,
         };
         if self.table.revoked.covers(&lineage) {
@@ -242,7 +242,7 @@ impl Sessions {
             }
             if let Some(beside) = beside {
                 replaces = true;
-                tx = revoke_in(tx, &Target::Session(beside.session.id().clone()), Cause::Replaced, now);
+                tx = self.revoke_in(tx, &Target::Session(beside.session.id().clone()), Cause::Replaced, now);
             }
             cookie
         };

@@ -1,7 +1,8 @@
 //! What was revoked. A revocation is a put and never a delete, so that nothing lost, restored or late can undo it.
 //!
 //! It names a [`Target`] and a moment: every token and session of that target from sign-ins up to that moment is over.
-//! It is kept until the longest-lived of them would have ended anyway.
+//! It is kept until the longest-lived of them would have ended anyway: a year where it ends access tokens too, else as
+//! long as a signed token may last.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use crate::clock::Timestamp;
 use crate::names::{DeviceId, SessionId, TunnelId, UserId};
 use crate::store::Key;
 
-/// Longer than any session may last; how long a revocation is kept.
+/// Longer than a signed token, and the session that rests on it, may last.
 pub(super) const LONGEST_SESSION: Duration = Duration::from_secs(31 * 24 * 3600);
+/// As long as an access token may last: a year, whichever.
+pub const LONGEST_ACCESS_TOKEN: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Whose tokens and sessions end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +28,8 @@ pub enum Target {
     Device(DeviceId),
     /// Every session of a person.
     User(UserId),
+    /// Every session that a person has in a browser; their access tokens go on.
+    Browsers(UserId),
     /// Every session on a tunnel.
     Tunnel(TunnelId),
     /// Every session that a signed token opened; access tokens and the deployer's own sessions go on.
@@ -95,6 +100,7 @@ impl Target {
             Self::Session(id) => format!("session/{id}"),
             Self::Device(id) => format!("device/{id}"),
             Self::User(id) => format!("user/{id}"),
+            Self::Browsers(id) => format!("browsers/{id}"),
             Self::Tunnel(id) => format!("tunnel/{id}"),
             Self::Signed => "signed/all".to_owned(),
         }
@@ -110,9 +116,22 @@ impl Target {
             "session" => SessionId::parse(id).ok().map(Self::Session),
             "device" => DeviceId::parse(id).ok().map(Self::Device),
             "user" => UserId::parse(id).ok().map(Self::User),
+            "browsers" => UserId::parse(id).ok().map(Self::Browsers),
             "tunnel" => TunnelId::parse(id).ok().map(Self::Tunnel),
             "signed" => Some(Self::Signed),
             _ => None,
+        }
+    }
+
+    /// Until when its revocation at `at` matters. `end` is that of the session it names, if that is known.
+    ///
+    /// A session that a signed token opened may be joined by a later token in the moment in which it is revoked, so it
+    /// can end later than it seems to.
+    pub(super) fn matters_until(&self, at: Timestamp, end: Option<Timestamp>) -> Timestamp {
+        match self {
+            Self::Session(_) => end.map_or(at + LONGEST_ACCESS_TOKEN, |end| end.max(at + LONGEST_SESSION)),
+            Self::Device(_) | Self::User(_) | Self::Tunnel(_) => at + LONGEST_ACCESS_TOKEN,
+            Self::Browsers(_) | Self::Signed => at + LONGEST_SESSION,
         }
     }
 }
@@ -132,9 +151,21 @@ pub(super) struct Lineage<'a> {
     pub(super) device: &'a DeviceId,
     pub(super) user: &'a UserId,
     pub(super) tunnel: Option<&'a TunnelId>,
-    /// A signed token opens, or opened, it.
-    pub(super) signed: bool,
+    /// What opens, or opened, it.
+    pub(super) opened_by: OpenedBy,
+    /// When the ceremony it rests on was completed.
     pub(super) signed_in_at: Timestamp,
+}
+
+/// What opens a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpenedBy {
+    /// A token that one of our keys signed.
+    SignedToken,
+    /// The ceremony itself: at the deployer.
+    Ceremony,
+    /// An access token, request by request.
+    AccessToken,
 }
 
 /// The revoked set, as the mirror keeps it.
@@ -149,7 +180,10 @@ impl Lineage<'_> {
             Target::Device(id) => self.device == id && self.signed_in_at <= at,
             Target::User(id) => self.user == id && self.signed_in_at <= at,
             Target::Tunnel(id) => self.tunnel == Some(id) && self.signed_in_at <= at,
-            Target::Signed => self.signed && self.signed_in_at <= at,
+            Target::Browsers(id) => {
+                self.opened_by != OpenedBy::AccessToken && self.user == id && self.signed_in_at <= at
+            }
+            Target::Signed => self.opened_by == OpenedBy::SignedToken && self.signed_in_at <= at,
         }
     }
 }
@@ -170,8 +204,9 @@ impl RevokedSet {
         of.session.is_some_and(|id| set.contains_key(&Target::Session(id.clone())))
             || over(&Target::Device(of.device.clone()))
             || over(&Target::User(of.user.clone()))
+            || (of.opened_by != OpenedBy::AccessToken && over(&Target::Browsers(of.user.clone())))
             || of.tunnel.is_some_and(|id| over(&Target::Tunnel(id.clone())))
-            || (of.signed && over(&Target::Signed))
+            || (of.opened_by == OpenedBy::SignedToken && over(&Target::Signed))
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Target, Arc<Revocation>>> {
@@ -194,7 +229,7 @@ mod tests {
             device: &device,
             user: &user,
             tunnel: None,
-            signed: true,
+            opened_by: OpenedBy::SignedToken,
             signed_in_at: Timestamp::from_secs(secs),
         };
         let revocation = Revocation { at: Timestamp::from_secs(10), cause: Cause::Person };
@@ -205,8 +240,30 @@ mod tests {
 
     #[test]
     fn a_target_is_read_back_from_its_key() {
-        let target = Target::Tunnel(TunnelId::parse("ada-abc234").expect("a label"));
-        assert_eq!(Target::parse(&target.path()), Some(target));
+        let entropy = SystemEntropy::shared();
+        for target in [
+            Target::Session(SessionId::random(&*entropy)),
+            Target::Device(DeviceId::random(&*entropy)),
+            Target::User(UserId::random(&*entropy)),
+            Target::Browsers(UserId::random(&*entropy)),
+            Target::Tunnel(TunnelId::parse("ada-abc234").expect("a label")),
+            Target::Signed,
+        ] {
+            assert_eq!(Target::parse(&target.path()), Some(target));
+        }
         assert_eq!(Target::parse("planet/x"), None);
+    }
+
+    #[test]
+    fn a_revocation_is_kept_as_long_as_anything_it_can_end() {
+        let entropy = SystemEntropy::shared();
+        let at = Timestamp::from_secs(10);
+        let (user, session) = (UserId::random(&*entropy), Target::Session(SessionId::random(&*entropy)));
+        assert_eq!(Target::User(user.clone()).matters_until(at, None), at + LONGEST_ACCESS_TOKEN);
+        assert_eq!(Target::Browsers(user).matters_until(at, None), at + LONGEST_SESSION);
+        let end = at + LONGEST_ACCESS_TOKEN;
+        assert_eq!(session.matters_until(at, Some(end)), end, "an access token's own end");
+        assert_eq!(session.matters_until(at, Some(at)), at + LONGEST_SESSION, "it may be joined meanwhile");
+        assert_eq!(session.matters_until(at, None), at + LONGEST_ACCESS_TOKEN, "it may be anything");
     }
 }

@@ -6,15 +6,18 @@
 //! | `bindings/<jti>` | the one session a token was bound to |
 //! | `live/session/<id>` | the session |
 //! | `live/revoked/…` | what was revoked |
+//! | `live/used/<id>` | when the session was [last used](super::last_seen) |
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::access_tokens::MOST_ACCESS_TOKENS;
 use super::cookies::{BindHash, SessionCookie};
 use super::keys::KeyRing;
-use super::revocation::{Cause, LONGEST_SESSION, Revocation, Target};
+use super::last_seen;
+use super::revocation::{Cause, Revocation, Target};
 use super::table::{Feed, Method, Realm, Session, SessionRecord, Table, session_key};
 use super::token::{self, Claims};
 use crate::clock::{Clock, Timestamp};
@@ -80,6 +83,12 @@ pub enum SessionError {
     /// The person, passkey or tunnel was removed meanwhile.
     #[error("the account was changed meanwhile; sign in again")]
     Overtaken,
+    /// An access token of no time, or of too long a time.
+    #[error("an access token ends at some moment of the coming year")]
+    Term,
+    /// The person has as many access tokens as anybody may have.
+    #[error("there are {MOST_ACCESS_TOKENS} access tokens already; revoke one first")]
+    TooMany,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -131,7 +140,9 @@ impl Sessions {
         let table = Arc::new(Table::default());
         let mirror =
             Mirror::start(Arc::clone(&store), super::table::PREFIX, Feed(Arc::clone(&table))).await?;
-        Ok(Arc::new(Self { store, clock, entropy, keys, issuer, settings, table, mirror }))
+        let sessions = Arc::new(Self { store, clock, entropy, keys, issuer, settings, table, mirror });
+        last_seen::keep(&sessions);
+        Ok(sessions)
     }
 
     /// Issues a token for `tunnel` to the browser that holds the cookie behind `bind`.
@@ -205,7 +216,7 @@ impl Sessions {
         let mut tx = Tx { conds: standing, ops: Vec::new() };
         tx = tx.put_until(session_key(&cookie.id), to_json(&record), Some(record.expires_at));
         if let Some(former) = former {
-            tx = revoke_in(tx, &Target::Session(former.id().clone()), Cause::Replaced, now);
+            tx = self.revoke_in(tx, &Target::Session(former.id().clone()), Cause::Replaced, now);
         }
         match self.store.commit(tx).await? {
             Commit::Applied(revision) => {
@@ -247,6 +258,11 @@ impl Sessions {
         self.live(|session| session.method() != Method::AccessToken)
     }
 
+    /// All live sessions, access tokens among them, the newest first: what an operator can end.
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        self.live(|_| true)
+    }
+
     pub(super) fn live(&self, which: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
         let now = self.clock.now();
         let mut live = self.table.all();
@@ -255,10 +271,13 @@ impl Sessions {
         live
     }
 
-    /// How many sessions are live on tunnels; for the metric.
+    /// How many browsers' sessions are live on tunnels; for the metric.
     pub fn active(&self) -> usize {
         let now = self.clock.now();
-        let live = |session: &Arc<Session>| session.realm().tunnel().is_some() && session.is_live(now);
+        let live = |session: &Arc<Session>| {
+            let visitor = session.realm().tunnel().is_some() && session.method() != Method::AccessToken;
+            visitor && session.is_live(now)
+        };
         self.table.all().iter().filter(|session| live(session)).count()
     }
 
@@ -268,7 +287,7 @@ impl Sessions {
         let now = self.clock.now();
         let ended = |session: &Arc<Session>| session.is_live(now) && session.lineage().is_of(target, now);
         let count = self.table.all().iter().filter(|session| ended(session)).count();
-        match self.store.commit(revoke_in(Tx::new(), target, cause, now)).await? {
+        match self.store.commit(self.revoke_in(Tx::new(), target, cause, now)).await? {
             Commit::Applied(revision) => self.reached(revision).await?,
             Commit::Conflict => return Err(SessionError::Overtaken),
         }
@@ -277,15 +296,25 @@ impl Sessions {
         Ok(count)
     }
 
+    /// Adds the revocation of `target` to `tx`.
+    pub(super) fn revoke_in(&self, tx: Tx, target: &Target, cause: Cause, now: Timestamp) -> Tx {
+        let end = match target {
+            Target::Session(id) => self.table.find(id).map(|session| session.expires_at()),
+            _ => None,
+        };
+        let until = target.matters_until(now, end);
+        tx.put_until(target.key(), to_json(&Revocation { at: now, cause }), Some(until))
+    }
+
+    /// The keys that sign tokens.
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
     /// Waits until what was committed is in force here.
     pub(super) async fn reached(&self, revision: Revision) -> Result<(), SessionError> {
         Ok(self.mirror.reached(revision).await?)
     }
-}
-
-/// Adds the revocation of `target` to `tx`.
-pub(super) fn revoke_in(tx: Tx, target: &Target, cause: Cause, now: Timestamp) -> Tx {
-    tx.put_until(target.key(), to_json(&Revocation { at: now, cause }), Some(now + LONGEST_SESSION))
 }
 
 pub(super) fn to_json<T: Serialize>(record: &T) -> Vec<u8> {

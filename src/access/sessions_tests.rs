@@ -9,6 +9,11 @@ use crate::clock::ManualClock;
 use crate::secret::SystemEntropy;
 use crate::store::sqlite::SqliteFile;
 
+#[path = "access_tokens_tests.rs"]
+mod access_tokens;
+#[path = "rotation_tests.rs"]
+mod rotation;
+
 const ISSUER: &str = "https://deployer.patapim.test";
 
 /// One edge's sessions over a real database file, with a clock moved by hand.
@@ -85,6 +90,12 @@ impl House {
             RedeemError::Refused(reason) => reason,
             other => panic!("{other}"),
         }
+    }
+
+    /// Ada's session at the deployer.
+    async fn at_deployer(&self) -> Arc<Session> {
+        let who = SignIn { at: self.clock.now(), ..self.ada.clone() };
+        self.sessions.open_deployer(&who, &Visitor::default(), Vec::new(), None).await.expect("opened").0
     }
 
     fn knock(&self, cookie: &SessionCookie) -> Option<Permit> {
@@ -317,78 +328,4 @@ async fn a_foreign_page_cannot_use_the_session_and_a_script_cannot_spend_a_token
     assert!(matches!(ask(Asking::Navigation, Provenance::Foreign, &[]), Verdict::Admit(_)));
     assert!(matches!(ask(Asking::Script, Provenance::Own, &tokens), Verdict::Refuse(_)));
     assert!(matches!(ask(Asking::Navigation, Provenance::Foreign, &tokens), Verdict::Redeem(_, Some(_))));
-}
-
-#[tokio::test]
-async fn an_assertion_names_the_visitor_and_verifies_with_the_published_key() {
-    use crate::access::assertion::Assertor;
-    use crate::names::{BaseDomain, PublicHosts, Scheme};
-    use crate::secret::from_base64url;
-    use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
-
-    let house = House::new().await;
-    let base = BaseDomain::parse("patapim.test").expect("a domain");
-    let hosts = PublicHosts::new(Scheme::Https, base, "deployer", 443).expect("hosts");
-    let assertor =
-        Assertor::open(house.folder.path(), hosts, &*house.clock, &*house.entropy).expect("an assertor");
-    let bind = house.bind();
-    let live = house.redeem(&house.issue(&house.ada, &bind).await, &bind).await.expect("redeemed");
-    let permit = house.knock(&live.cookie).expect("admitted");
-    let text = assertor.assertion_for(&permit, house.clock.now()).expect("signed");
-    let again = assertor.assertion_for(&permit, house.clock.now()).expect("signed");
-    assert_eq!(again.as_str(), text.as_str(), "one serves a while");
-
-    let (signed, signature) = text.as_str().rsplit_once('.').expect("a JWS");
-    let key = &assertor.jwks()["keys"][0];
-    let part = |name: &str| from_base64url(key[name].as_str().expect("text")).expect("base64url");
-    let point = [vec![4], part("x"), part("y")].concat();
-    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-        .verify(signed.as_bytes(), &from_base64url(signature).expect("base64url"))
-        .expect("the published key verifies it");
-    let claims = from_base64url(signed.split_once('.').expect("two parts").1).expect("base64url");
-    let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
-    assert_eq!(claims["aud"], "https://ada-abc234.tunnel.patapim.test");
-    assert_eq!(claims["name"], "ada");
-    assert_eq!(claims["exp"].as_u64().expect("a number") - claims["iat"].as_u64().expect("a number"), 300);
-}
-
-#[tokio::test]
-async fn an_access_token_opens_its_tunnel_until_it_expires_or_is_revoked() {
-    use crate::access::access_tokens::NewAccessToken;
-
-    let house = House::new().await;
-    let until = house.clock.now() + Duration::from_secs(3600);
-    let make = async |name: &str| {
-        let new = NewAccessToken {
-            name: name.to_owned(),
-            tunnel: house.tunnel.clone(),
-            expires_at: until,
-            standing: Vec::new(),
-        };
-        house.sessions.make_access_token(&house.ada, new, &Visitor::default()).await.expect("made")
-    };
-    let admitted = |token: &SecretText, tunnel: &TunnelId| {
-        let facts = Facts {
-            tunnel,
-            asking: Asking::Script,
-            provenance: Provenance::Foreign,
-            session: None,
-            access_token: Some(token.clone()),
-            tokens: &[],
-        };
-        matches!(house.gate.admit(&facts, house.clock.now()), Verdict::Admit(_))
-    };
-    let (id, token) = make("backup").await;
-    let other = TunnelId::parse("bob-abc234").expect("a label");
-    assert!(token.reveal().starts_with("patapim_"));
-    assert!(admitted(&token, &house.tunnel) && !admitted(&token, &other));
-    assert!(!admitted(&SecretText::new(format!("{}x", token.reveal())), &house.tunnel));
-    assert!(house.sessions.list().is_empty(), "it has a list of its own");
-    assert_eq!(house.sessions.access_tokens(&house.ada.user)[0].access_token_name(), Some("backup"));
-
-    house.sessions.revoke(&Target::Session(id), Cause::Person).await.expect("revoked");
-    assert!(!admitted(&token, &house.tunnel));
-    let (_, token) = make("short").await;
-    house.clock.advance(Duration::from_secs(3600));
-    assert!(!admitted(&token, &house.tunnel));
 }

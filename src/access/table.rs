@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::assertion::Assertion;
 use super::cookies::SessionCookie;
-use super::revocation::{Lineage, Revocation, RevokedSet, SEGMENT, Target};
+use super::revocation::{Lineage, OpenedBy, Revocation, RevokedSet, SEGMENT, Target};
 use crate::clock::Timestamp;
 use crate::names::{DeviceId, SessionId, TokenId, TunnelId, UserId, UserName};
 use crate::secret::from_base64url;
@@ -24,9 +24,15 @@ use crate::store::mirror::Follower;
 /// Where sessions and revocations are kept.
 pub(super) const PREFIX: &str = "live/";
 const SESSIONS: &str = "session/";
+/// When sessions were last used. It sorts after the sessions, which are so there first when all is loaded.
+const SEEN: &str = "used/";
 
 pub(super) fn session_key(id: &SessionId) -> Key {
     Key::new(format!("{PREFIX}{SESSIONS}{id}"))
+}
+
+pub(super) fn seen_key(id: &SessionId) -> Key {
+    Key::new(format!("{PREFIX}{SEEN}{id}"))
 }
 
 /// Where a session is good.
@@ -89,7 +95,10 @@ pub struct Session {
     record: SessionRecord,
     secret_sha256: [u8; 32],
     expires_at: AtomicU64,
-    last_seen: AtomicU64,
+    /// In milliseconds; 0: never.
+    last_used: AtomicU64,
+    /// What the store says of it.
+    last_used_kept: AtomicU64,
     cut: CancellationToken,
     /// Who is visiting, signed for the app; kept here while it is fresh.
     assertion: ArcSwapOption<Assertion>,
@@ -101,7 +110,8 @@ impl Session {
             id,
             secret_sha256: from_base64url(&record.secret)?.try_into().ok()?,
             expires_at: AtomicU64::new(record.expires_at.millis()),
-            last_seen: AtomicU64::new(record.created_at.millis()),
+            last_used: AtomicU64::new(0),
+            last_used_kept: AtomicU64::new(0),
             cut: CancellationToken::new(),
             assertion: ArcSwapOption::empty(),
             record,
@@ -163,14 +173,33 @@ impl Session {
         Timestamp::from_millis(self.expires_at.load(Ordering::Relaxed))
     }
 
-    /// When it was last used; since the start of this edge, or its opening.
+    /// When it was last used; its opening counts.
     pub fn last_seen(&self) -> Timestamp {
-        Timestamp::from_millis(self.last_seen.load(Ordering::Relaxed))
+        self.created_at().max(self.last_used().unwrap_or_default())
     }
 
-    /// Notes a use.
+    /// When it was last used after its opening, if it was.
+    pub fn last_used(&self) -> Option<Timestamp> {
+        match self.last_used.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(Timestamp::from_millis(at)),
+        }
+    }
+
+    /// Notes a use. It is written down [within a minute](super::last_seen).
     pub fn seen(&self, now: Timestamp) {
-        self.last_seen.fetch_max(now.millis(), Ordering::Relaxed);
+        self.last_used.fetch_max(now.millis(), Ordering::Relaxed);
+    }
+
+    /// The last use, if the store does not know of it yet.
+    pub(super) fn use_to_keep(&self) -> Option<Timestamp> {
+        self.last_used().filter(|at| at.millis() > self.last_used_kept.load(Ordering::Relaxed))
+    }
+
+    /// The store knows of a use at `at`.
+    fn use_kept(&self, at: Timestamp) {
+        self.last_used_kept.fetch_max(at.millis(), Ordering::Relaxed);
+        self.seen(at);
     }
 
     /// From where it was opened.
@@ -211,7 +240,11 @@ impl Session {
             device: &self.record.device,
             user: &self.record.user,
             tunnel: self.record.realm.tunnel(),
-            signed: self.record.token.is_some(),
+            opened_by: match (self.record.method, &self.record.token) {
+                (Method::AccessToken, _) => OpenedBy::AccessToken,
+                (_, Some(_)) => OpenedBy::SignedToken,
+                (_, None) => OpenedBy::Ceremony,
+            },
             signed_in_at: self.record.signed_in_at,
         }
     }
@@ -259,6 +292,14 @@ impl Table {
         Some(())
     }
 
+    fn use_arrived(&self, id: &str, value: &[u8]) -> Option<()> {
+        let at: Timestamp = serde_json::from_slice(value).ok()?;
+        if let Some(session) = self.find(&SessionId::parse(id).ok()?) {
+            session.use_kept(at);
+        }
+        Some(())
+    }
+
     fn revocation_arrived(&self, path: &str, value: &[u8]) -> Option<()> {
         let target = Target::parse(path)?;
         let revocation: Arc<Revocation> = Arc::new(serde_json::from_slice(value).ok()?);
@@ -284,10 +325,12 @@ pub(super) struct Feed(pub(super) Arc<Table>);
 
 impl Follower<()> for Feed {
     fn put(&self, id: &str, value: &[u8], _: Option<&Arc<()>>) -> Option<Arc<()>> {
-        match (id.strip_prefix(SESSIONS), id.strip_prefix(SEGMENT)) {
-            (Some(session), _) => self.0.session_arrived(session, value)?,
-            (_, Some(revoked)) => self.0.revocation_arrived(revoked, value)?,
-            _ => return None,
+        if let Some(session) = id.strip_prefix(SESSIONS) {
+            self.0.session_arrived(session, value)?;
+        } else if let Some(revoked) = id.strip_prefix(SEGMENT) {
+            self.0.revocation_arrived(revoked, value)?;
+        } else {
+            self.0.use_arrived(id.strip_prefix(SEEN)?, value)?;
         }
         Some(Arc::default())
     }

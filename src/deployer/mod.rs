@@ -21,12 +21,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
 
 use crate::access::seal::Sealer;
-use crate::access::{Once, Sessions};
+use crate::access::{Assertor, Once, Sessions};
 use crate::accounts::Accounts;
 use crate::clock::{Clock, Timestamp};
 use crate::names::{PublicHosts, TunnelId};
 use crate::secret::Entropy;
 
+mod access_tokens;
 pub mod assets;
 mod browser;
 mod ceremony;
@@ -34,6 +35,7 @@ mod cookies;
 mod destination;
 mod device_type;
 mod grant;
+mod key_set;
 mod link;
 mod origin_check;
 pub mod pages;
@@ -91,6 +93,8 @@ pub struct Deployer {
     pub sealer: Sealer,
     /// Knows which of them were used.
     pub once: Once,
+    /// Whose public keys are published.
+    pub assertor: Arc<Assertor>,
     /// Our own names.
     pub hosts: PublicHosts,
     /// The time.
@@ -141,6 +145,8 @@ pub fn router(deployer: Deployer) -> Router {
         .route("/sessions/{id}", delete(sessions::end))
         .route("/tunnels", get(tunnels::list))
         .route("/tunnels/{id}", patch(tunnels::change).delete(tunnels::remove))
+        .route("/access-tokens", get(access_tokens::list).post(access_tokens::make))
+        .route("/access-tokens/{id}", delete(access_tokens::revoke))
         .route("/link", post(link::link))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .route_layer(from_fn_with_state(Arc::clone(&site), origin_check::guard))
@@ -153,6 +159,7 @@ pub fn router(deployer: Deployer) -> Router {
         .route("/enrol", get(site_pages::enrol))
         .route("/settings/security", get(site_pages::security))
         .route("/assets/{version}/{name}", get(site_pages::asset))
+        .route(key_set::PATH, get(key_set::publish))
         .nest("/api/v1", api)
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .fallback(not_found)

@@ -11,6 +11,7 @@ use http::header::{self, HeaderName};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::access::access_tokens::MOST_ACCESS_TOKENS;
 use crate::access::cookies;
 use crate::access::sessions::SessionError;
 use crate::accounts::AccountError;
@@ -33,6 +34,7 @@ enum Kind {
     Taken,
     LastFactor,
     Overtaken,
+    TooMany,
     TooLarge,
     NotJson,
     Failed,
@@ -67,6 +69,7 @@ impl Kind {
             Self::Taken => (StatusCode::CONFLICT, "taken", "It is taken"),
             Self::LastFactor => (StatusCode::CONFLICT, "last-factor", "The last way to sign in is kept"),
             Self::Overtaken => (StatusCode::CONFLICT, "overtaken", "The account was changed meanwhile"),
+            Self::TooMany => (StatusCode::CONFLICT, "too-many", "There are too many already"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The request is not JSON"),
             Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "failed", "Something went wrong here"),
@@ -245,6 +248,11 @@ impl From<SessionError> for Problem {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Overtaken => Self::new(Kind::Overtaken, "Please sign in again."),
+            SessionError::Term => Self::field("expires_at", "choose a moment of the coming year"),
+            SessionError::TooMany => Self::new(
+                Kind::TooMany,
+                format!("A person has at most {MOST_ACCESS_TOKENS} access tokens. Revoke one first."),
+            ),
             SessionError::Store(error) => error.into(),
         }
     }

@@ -78,12 +78,13 @@ pub(super) async fn end(
     Ok(if session.id() == current.id() { signed_out() } else { StatusCode::NO_CONTENT.into_response() })
 }
 
-/// `DELETE /sessions`: all of them, this one included, and every token not yet used.
+/// `DELETE /sessions`: all of them, this one included, and every sign-in not yet used. Access tokens go on: who signs
+/// out everywhere does not mean the script that runs every night; each has a button of its own.
 pub(super) async fn end_all(
     State(site): State<Arc<Site>>,
     SignedIn(current): SignedIn,
 ) -> Result<Response, Problem> {
-    site.sessions.revoke(&Target::User(current.user().clone()), Cause::Person).await?;
+    site.sessions.revoke(&Target::Browsers(current.user().clone()), Cause::Person).await?;
     Ok(signed_out())
 }
 

@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::routing::get;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-
 use super::admin::Readiness;
 use super::admin_commands::{AdminCommands, FixedTunnel};
 use super::drain::InFlight;
@@ -13,9 +9,8 @@ use super::presence::Desktops;
 use super::running::EdgeError;
 use super::upstream::Upstreams;
 use super::{CertificateStore, Edge, FixedUpstream, Settings};
-use crate::access::assertion::Assertor;
 use crate::access::seal::Sealer;
-use crate::access::{Gate, KeyRing, Once, Sessions};
+use crate::access::{Assertor, Gate, KeyRing, Once, Sessions};
 use crate::accounts::{AccountError, Accounts, Directory};
 use crate::clock::Clock;
 use crate::deployer::{self, Deployer, check_rp_id};
@@ -55,13 +50,14 @@ impl House {
             settings.session.clone(),
         )
         .await?;
-        let assertor = Assertor::open(&settings.data_dir, hosts.clone(), &*clock, &*entropy)?;
+        let assertor = Arc::new(Assertor::open(&settings.data_dir, hosts.clone(), &*clock, &*entropy)?);
         let registry = Registry::new();
         let deployer = deployer::router(Deployer {
             accounts: accounts.clone(),
             sessions: Arc::clone(&sessions),
             sealer: Sealer::new(keys),
             once: Once::new(Arc::clone(&store)),
+            assertor: Arc::clone(&assertor),
             hosts: hosts.clone(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
@@ -75,7 +71,7 @@ impl House {
             gate: Gate::new(Arc::clone(&sessions)),
             tunnels: Directory::start(store).await?,
             upstreams: Upstreams::new(settings.upstreams.clone(), Arc::clone(&registry)),
-            deployer: with_key_set(deployer, &assertor),
+            deployer,
             in_flight: InFlight::new(),
             hosts,
             clock,
@@ -97,13 +93,6 @@ impl House {
             clock: Arc::clone(&self.edge.clock),
         }
     }
-}
-
-/// The deployer's host is also where apps find the keys that check an assertion.
-fn with_key_set(deployer: Router, assertor: &Assertor) -> Router {
-    let keys = assertor.jwks().to_string();
-    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")];
-    deployer.route("/.well-known/jwks.json", get(async move || (headers, keys)))
 }
 
 /// Gives each fixed tunnel to its person. One who is not there yet gets it when added.

@@ -99,7 +99,7 @@ struct Edge {
     entropy: Arc<dyn Entropy>,
     sessions: Arc<Sessions>,
     gate: Gate,
-    assertor: Assertor,
+    assertor: Arc<Assertor>,
     tunnels: Directory,
     upstreams: upstream::Upstreams,
     deployer: Router,

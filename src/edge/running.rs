@@ -306,6 +306,9 @@ impl Running {
         if left > 0 {
             tracing::warn!(left, "stopped with requests in flight");
         }
+        if let Err(error) = self.house.edge.sessions.keep_last_seen().await {
+            tracing::warn!(%error, "the last minute's uses of sessions are not written down");
+        }
     }
 }
 

@@ -95,6 +95,8 @@ async fn nothing_changes_for_another_origin() {
         (Method::POST, "/sign-in/passkey/x".to_owned()),
         (Method::POST, "/sign-out".to_owned()),
         (Method::POST, "/link".to_owned()),
+        (Method::POST, "/access-tokens".to_owned()),
+        (Method::DELETE, "/access-tokens/x".to_owned()),
         (Method::PATCH, format!("/passkeys/{id}")),
         (Method::DELETE, format!("/passkeys/{id}")),
         (Method::DELETE, "/sessions".to_owned()),

@@ -1,5 +1,6 @@
 //! The site as a browser meets it: whole requests into the router, over a real database and a clock moved by hand.
 
+mod access_tokens;
 mod authenticator;
 mod ceremonies;
 mod detours;
@@ -24,7 +25,7 @@ use crate::access::cookies::{BindCookie, DEPLOYER};
 use crate::access::gate::{Asking, Facts, Gate, Provenance, Verdict};
 use crate::access::seal::Sealer;
 use crate::access::sessions::SessionSettings;
-use crate::access::{KeyRing, Once, Redeemed, Sessions, Visitor};
+use crate::access::{Assertor, KeyRing, Once, Redeemed, Sessions, Visitor};
 use crate::accounts::{Accounts, Tunnel, User};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::names::{BaseDomain, PublicHosts, Scheme, TunnelId, UserName};
@@ -62,6 +63,7 @@ struct House {
     entropy: Arc<dyn Entropy>,
     accounts: Accounts,
     sessions: Arc<Sessions>,
+    assertor: Arc<Assertor>,
     hosts: PublicHosts,
     desktops: Arc<Desktops>,
     site: Router,
@@ -88,19 +90,22 @@ impl House {
         )
         .await
         .expect("sessions");
+        let assertor = Assertor::open(folder.path(), hosts.clone(), &*clock, &*entropy).expect("keys");
+        let assertor = Arc::new(assertor);
         let desktops = Arc::<Desktops>::default();
         let site = router(Deployer {
             accounts: accounts.clone(),
             sessions: Arc::clone(&sessions),
             sealer: Sealer::new(keys),
             once: Once::new(store),
+            assertor: Arc::clone(&assertor),
             hosts: hosts.clone(),
             clock: clock.clone(),
             entropy: Arc::clone(&entropy),
             webauthn: WebauthnSettings { rp_id: "deployer.patapim.test".to_owned() },
             presence: desktops.clone(),
         });
-        Self { _folder: folder, clock, entropy, accounts, sessions, hosts, desktops, site }
+        Self { _folder: folder, clock, entropy, accounts, sessions, assertor, hosts, desktops, site }
     }
 
     fn browser(&self) -> Browser<'_> {

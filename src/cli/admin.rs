@@ -175,7 +175,11 @@ impl Session {
 
 impl Options {
     /// Asks, and prints the answer: as it is with `--json`, else as `read` tells it.
-    fn ask<T: DeserializeOwned>(&self, command: Command, read: impl Fn(T) -> String) -> Result<(), Failure> {
+    pub(super) fn ask<T: DeserializeOwned>(
+        &self,
+        command: Command,
+        read: impl Fn(T) -> String,
+    ) -> Result<(), Failure> {
         let document = ask(&self.config, &command)?;
         if self.json {
             return print::json(&document);
@@ -184,7 +188,7 @@ impl Options {
     }
 }
 
-fn understood<T: DeserializeOwned>(document: Value) -> Result<T, Failure> {
+pub(super) fn understood<T: DeserializeOwned>(document: Value) -> Result<T, Failure> {
     serde_json::from_value(document).map_err(|error| {
         Failure::because(format!(
             "the answer of the running server is not understood ({error}); is it of the same version as this program?"
@@ -267,7 +271,10 @@ fn sessions(all: Vec<SessionLine>) -> String {
             session.since.clone(),
             session.last_seen.clone(),
             session.address.clone(),
-            session.device_name.clone(),
+            session
+                .access_token
+                .as_ref()
+                .map_or(session.device_name.clone(), |name| format!("access token {name:?}")),
         ]
     };
     let lines: Vec<_> = all.iter().map(line).collect();
@@ -299,6 +306,8 @@ mod tests {
         );
         let session = json!([{"id": id, "user": "ada", "tunnel": null, "device": id, "device_name": "Phone", "since": since, "last_seen": since, "address": "::1"}]);
         assert!(told(session, sessions).contains("(sign-in site)"));
+        let token = json!([{"id": id, "user": "ada", "tunnel": "ada-abc234", "device": id, "device_name": "Phone", "access_token": "Backup", "since": since, "last_seen": since, "address": "::1"}]);
+        assert!(told(token, sessions).contains("access token \"Backup\""));
         assert!(told(json!([]), users).contains("user add NAME"));
     }
 

@@ -15,6 +15,7 @@ mod admin;
 mod ask;
 #[cfg(feature = "agent")]
 mod demo;
+mod key;
 mod log;
 mod print;
 mod serve;
@@ -59,6 +60,9 @@ enum Command {
     /// Sessions: who is signed in, and where
     #[command(subcommand)]
     Session(admin::Session),
+    /// Signing keys
+    #[command(subcommand)]
+    Key(key::Key),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Tunnel(command) => command.run(),
         Command::Agent(command) => command.run(),
         Command::Session(command) => command.run(),
+        Command::Key(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

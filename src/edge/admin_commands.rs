@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::admin_socket::Command;
+use crate::access::rotation::RotateError;
 use crate::access::sessions::SessionError;
-use crate::access::{Cause, Session, Sessions, Target};
+use crate::access::{Assertor, Cause, Former, Session, Sessions, Target};
 use crate::accounts::{AccountError, Accounts, Tunnel, TunnelKind, User, UserState};
 use crate::clock::{Clock, Timestamp};
 use crate::names::{DeviceId, PublicHosts, SessionId, TunnelId, UserId, UserName};
@@ -26,6 +27,9 @@ pub enum CommandError {
     /// The sessions refused.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The keys were not rotated, or not all.
+    #[error(transparent)]
+    Rotate(#[from] RotateError),
     /// No such session.
     #[error("there is no live session {0}")]
     NoSession(SessionId),
@@ -104,6 +108,9 @@ pub struct SessionLine {
     pub device: DeviceId,
     /// What its owner calls it.
     pub device_name: String,
+    /// What its owner calls the access token, if it is one.
+    #[serde(default)]
+    pub access_token: Option<String>,
     /// Since when, RFC 3339.
     pub since: String,
     /// When it was last used, RFC 3339.
@@ -115,6 +122,60 @@ pub struct SessionLine {
 /// Answer to `session revoke`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
+    /// How many sessions ended.
+    pub revoked: usize,
+}
+
+/// What a key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyKind {
+    /// The tokens that open sessions.
+    Token,
+    /// The assertions that tell apps who is visiting.
+    Assertion,
+}
+
+/// What a key does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyState {
+    /// Signs.
+    Signing,
+    /// Only verifies what it signed before.
+    Retired,
+}
+
+/// One line of `key list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyLine {
+    /// Its name in the header of what it signs.
+    pub kid: String,
+    /// `token` or `assertion`.
+    pub kind: KeyKind,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// `signing` or `retired`.
+    pub state: KeyState,
+    /// When a retired one is forgotten, RFC 3339.
+    pub until: Option<String>,
+}
+
+impl KeyLine {
+    fn new(kid: &str, kind: KeyKind, created: Timestamp, until: Option<Timestamp>) -> Self {
+        let state = if until.is_some() { KeyState::Retired } else { KeyState::Signing };
+        let until = until.map(Timestamp::rfc3339);
+        Self { kid: kid.to_owned(), kind, created: created.rfc3339(), state, until }
+    }
+}
+
+/// Answer to `key rotate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysRotated {
+    /// The key that signs tokens from now on.
+    pub token: String,
+    /// The key that signs assertions from now on.
+    pub assertion: String,
     /// How many sessions ended.
     pub revoked: usize,
 }
@@ -136,6 +197,8 @@ pub struct AdminCommands {
     pub sessions: Arc<Sessions>,
     /// Connected agents.
     pub agents: Arc<Registry>,
+    /// The keys of assertions; those of tokens are with the sessions.
+    pub assertor: Arc<Assertor>,
     /// For links.
     pub hosts: PublicHosts,
     /// What the configuration serves itself.
@@ -170,7 +233,7 @@ impl AdminCommands {
             }
             Command::SessionList { user } => told(self.live_sessions(user.as_ref()).await?),
             Command::SessionRevoke { id } => {
-                let known = self.sessions.list().iter().any(|session| *session.id() == id);
+                let known = self.sessions.all().iter().any(|session| *session.id() == id);
                 let target = Target::Session(id.clone());
                 if !known {
                     return Err(CommandError::NoSession(id));
@@ -181,7 +244,25 @@ impl AdminCommands {
                 let user = self.accounts.user_named(&user).await?;
                 told(self.revoke(&Target::User(user.id), Cause::Operator).await?)
             }
+            Command::KeyList {} => told(self.keys()),
+            Command::KeyRotate { now } => {
+                let former = if now { Former::Forgotten } else { Former::Kept };
+                let rotated = self.sessions.rotate_keys(&self.assertor, former).await?;
+                let (token, assertion) = (rotated.token_kid, rotated.assertion_kid.as_ref().to_owned());
+                told(KeysRotated { token, assertion, revoked: rotated.ended })
+            }
         }
+    }
+
+    fn keys(&self) -> Vec<KeyLine> {
+        let now = self.clock.now();
+        let (tokens, assertions) = (self.sessions.keys().all(), self.assertor.published(now));
+        let tokens = tokens.iter().filter(|key| key.until().is_none_or(|until| now < until));
+        let tokens = tokens.map(|key| KeyLine::new(&key.kid, KeyKind::Token, key.created_at, key.until()));
+        let assertions = assertions.iter();
+        let assertions =
+            assertions.map(|key| KeyLine::new(&key.kid, KeyKind::Assertion, key.created_at, key.until()));
+        tokens.chain(assertions).collect()
     }
 
     async fn add_user(&self, name: UserName, email: Option<String>) -> Result<Invited, CommandError> {
@@ -279,7 +360,7 @@ impl AdminCommands {
             Some(name) => Some(self.accounts.user_named(name).await?.id),
             None => None,
         };
-        let sessions = self.sessions.list();
+        let sessions = self.sessions.all();
         let wanted =
             sessions.iter().filter(|session| wanted.as_ref().is_none_or(|user| session.user() == user));
         Ok(wanted.map(|session| session_line(session)).collect())
@@ -301,6 +382,7 @@ fn session_line(session: &Session) -> SessionLine {
         tunnel: session.realm().tunnel().cloned(),
         device: session.device().clone(),
         device_name: session.device_name().to_owned(),
+        access_token: session.access_token_name().map(str::to_owned),
         since: session.created_at().rfc3339(),
         last_seen: session.last_seen().rfc3339(),
         address: session.address().to_owned(),

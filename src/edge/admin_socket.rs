@@ -90,6 +90,13 @@ pub enum Command {
         /// The name.
         user: UserName,
     },
+    /// All keys that are good for something.
+    KeyList {},
+    /// Makes new keys the signing ones.
+    KeyRotate {
+        /// The old ones are forgotten, and what they signed ends.
+        now: bool,
+    },
 }
 
 /// What is answered.

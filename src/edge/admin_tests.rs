@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::*;
+use crate::access::access_tokens::NewAccessToken;
 use crate::access::sessions::SessionSettings;
-use crate::access::{KeyRing, Method, Session, Sessions, SignIn, Visitor};
+use crate::access::{Assertor, KeyRing, Method, Session, Sessions, SignIn, Visitor};
 use crate::accounts::Accounts;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::edge::admin_commands::FixedTunnel;
@@ -45,11 +46,13 @@ impl Office {
         )
         .await
         .expect("sessions");
+        let assertor = Assertor::open(folder.path(), hosts.clone(), &*clock, &*entropy).expect("keys");
         let fixed = FixedTunnel { tunnel: label("files"), user: name("ada") };
         let commands = AdminCommands {
             accounts: Accounts::new(store, clock.clone(), entropy),
             sessions: sessions.clone(),
             agents: Registry::new(),
+            assertor: Arc::new(assertor),
             hosts,
             fixed: vec![fixed],
             clock,
@@ -160,6 +163,57 @@ async fn sessions_are_listed_and_revoked_one_by_one_or_all_of_a_person() {
     let all = office.done(json!({"command": "session-revoke-all", "user": "ada"})).await;
     assert_eq!(all, json!({"revoked": 1}));
     assert!(second.cut().is_cancelled() && !third.cut().is_cancelled());
+}
+
+#[tokio::test]
+async fn access_tokens_are_among_the_sessions_and_revoked_like_them() {
+    let office = Office::open().await;
+    let ada = office.done(json!({"command": "user-add", "name": "ada"})).await;
+    let session = office.sign_in(&ada).await;
+    let make = async || {
+        let new = NewAccessToken {
+            name: "Nightly backup".to_owned(),
+            tunnel: label("files"),
+            expires_at: SystemClock::default().now() + std::time::Duration::from_secs(3600),
+            standing: Vec::new(),
+        };
+        let made = office.sessions.make_access_token(&session, new, &Visitor::default()).await;
+        made.expect("made").0
+    };
+    let (first, _) = (make().await, make().await);
+    let list = office.done(json!({"command": "session-list"})).await;
+    let list = list.as_array().expect("a list");
+    assert_eq!(list.iter().filter(|line| line["access_token"] == "Nightly backup").count(), 2);
+    assert_eq!(list.iter().filter(|line| line["access_token"].is_null()).count(), 1);
+    assert_eq!(office.done(json!({"command": "session-revoke", "id": first})).await, json!({"revoked": 1}));
+    let all = json!({"command": "session-revoke-all", "user": "ada"});
+    assert_eq!(office.done(all).await, json!({"revoked": 2}), "the session and the other token");
+}
+
+#[tokio::test]
+async fn keys_are_listed_rotated_and_forgotten() {
+    let office = Office::open().await;
+    let keys = async || office.done(json!({"command": "key-list"})).await;
+    let list = keys().await;
+    let kinds: Vec<_> = list.as_array().expect("a list").iter().map(|key| &key["kind"]).collect();
+    assert_eq!(kinds, ["token", "assertion"]);
+    assert!((0..2).all(|i| list[i]["state"] == "signing" && list[i]["until"].is_null()), "{list}");
+
+    let rotated = office.done(json!({"command": "key-rotate", "now": false})).await;
+    let after = keys().await;
+    let of = |state: &str| {
+        let lines = after.as_array().expect("a list").iter().filter(|key| key["state"] == state);
+        lines.map(|key| key["kid"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("signing"), [rotated["token"].clone(), rotated["assertion"].clone()]);
+    assert_eq!(of("retired"), [list[0]["kid"].clone(), list[1]["kid"].clone()]);
+    assert!(after[1]["until"].as_str().is_some_and(|until| until.ends_with('Z')), "{after}");
+
+    let rotated = office.done(json!({"command": "key-rotate", "now": true})).await;
+    assert_eq!(rotated["revoked"], 0);
+    let after = keys().await;
+    assert_eq!((&after[0]["kid"], &after[1]["kid"]), (&rotated["token"], &rotated["assertion"]));
+    assert_eq!(after.as_array().map(Vec::len), Some(2), "the old ones are forgotten");
 }
 
 #[tokio::test]

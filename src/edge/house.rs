@@ -88,6 +88,7 @@ impl House {
             accounts: self.accounts.clone(),
             sessions: Arc::clone(&self.edge.sessions),
             agents: Arc::clone(&self.registry),
+            assertor: Arc::clone(&self.edge.assertor),
             hosts: self.edge.hosts.clone(),
             fixed: settings.upstreams.iter().map(fixed).collect(),
             clock: Arc::clone(&self.edge.clock),

@@ -1,5 +1,4 @@
 //! patapim-edge
-#![allow(dead_code)]
 
 #[cfg(feature = "edge")]
 pub mod access;

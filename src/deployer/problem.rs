@@ -167,11 +167,6 @@ impl Problem {
         Self { cause: Some(cause.to_string()), ..Self::new(Kind::Failed, detail) }
     }
 
-    /// Whether the fault is ours, not the client's.
-    pub(super) fn is_ours(&self) -> bool {
-        self.kind.facts().0.is_server_error()
-    }
-
     /// Tells the log what the client is not told.
     pub(super) fn log(&self) {
         if let Some(cause) = &self.cause {

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::ask::ask;
+use super::ask::{ask, sign_in_site};
 use super::table::table;
 use super::{ConfigArg, Failure, print};
 use crate::accounts::UserState;
@@ -156,7 +156,8 @@ impl Tunnel {
 impl Agent {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self::Token { user, tunnel, options } = self;
-        options.ask(Command::AgentToken { user, tunnel }, link_token)
+        let site = sign_in_site(&options.config)?;
+        options.ask(Command::AgentToken { user, tunnel }, |token| link_token(&site, token))
     }
 }
 
@@ -204,10 +205,10 @@ fn invited(Invited { user, enrol_url, .. }: Invited) -> String {
     format!("A link for {user} to register a passkey with; it works once, for 24 hours:\n\n  {enrol_url}\n")
 }
 
-fn link_token(LinkToken { token, tunnel }: LinkToken) -> String {
+fn link_token(site: &str, LinkToken { token, tunnel }: LinkToken) -> String {
     format!(
         "On the desktop, within 15 minutes; the token works once:\n\n  \
-         patapim-agent link URL-OF-THE-SIGN-IN-SITE --token {token}\n\nIt will serve the tunnel {tunnel}.\n"
+         patapim-agent link {site} --token {token}\n\nIt will serve the tunnel {tunnel}.\n"
     )
 }
 
@@ -299,7 +300,11 @@ mod tests {
             json!({"user": "ada", "id": id, "enrol_url": "https://deployer.patapim.test/enrol?ticket=t"});
         assert!(told(user, added).contains("\n  https://deployer.patapim.test/enrol?ticket=t\n"));
         let token = json!({"token": "t0ken", "tunnel": "ada-abc234"});
-        assert!(told(token, link_token).contains("--token t0ken\n"));
+        let text = link_token("https://deployer.patapim.test", understood(token).expect("a document"));
+        assert!(
+            text.contains("  patapim-agent link https://deployer.patapim.test --token t0ken\n"),
+            "{text}"
+        );
         let tunnel = json!([{"id": "ada-abc234", "user": "ada", "url": "https://ada-abc234.tunnel.patapim.test", "online": true, "desktop": "Work laptop", "last_seen": since}]);
         assert!(
             told(tunnel, tunnels).contains("ada-abc234  ada   online  2030-01-02T03:04:05Z  Work laptop")

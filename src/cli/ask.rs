@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{ConfigArg, Failure, environment};
 use crate::edge::admin_socket::{self, Answer, COMMAND_PATIENCE, Command, path_in};
+use crate::names::{PublicHosts, Scheme};
 
 /// Has the server that uses this configuration do `command`, and gives its document.
 pub(super) fn ask(config: &ConfigArg, command: &Command) -> Result<Value, Failure> {
@@ -16,6 +17,15 @@ pub(super) fn ask(config: &ConfigArg, command: &Command) -> Result<Value, Failur
         Ok(Answer::Failed(sentence)) => Err(Failure::Failed(sentence)),
         Err(error) => Err(Failure::Failed(why(&error, &loaded.config.edge.data_dir, &config.config))),
     }
+}
+
+/// The address of the sign-in site, as far as the configuration knows it.
+pub(super) fn sign_in_site(config: &ConfigArg) -> Result<String, Failure> {
+    let edge = crate::config::load_values(&config.config, environment())?.config.edge;
+    let hosts = PublicHosts::new(Scheme::Https, edge.base, &edge.deployer_label, edge.public_port);
+    let origin = hosts.map_err(Failure::because)?.deployer_origin();
+    // The port that was bound is the running server's secret; whoever chose 0 knows where to look.
+    Ok(origin.strip_suffix(":0").map_or(origin.clone(), |host| format!("{host}:PORT")))
 }
 
 fn why(error: &std::io::Error, data_dir: &Path, config: &Path) -> String {

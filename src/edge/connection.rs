@@ -203,9 +203,12 @@ where
 {
     async fn process_new_http(
         self: &Arc<Self>,
-        session: ServerSession,
+        mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        // A visitor who has the whole of an answer may ask again before we have seen its end ourselves. Without this,
+        // Pingora takes what comes early for a mistake and closes the connection.
+        session.set_pipelining_enabled(true);
         Life::run(&self.connection, self.proxy.process_new_http(session, shutdown)).await
     }
 

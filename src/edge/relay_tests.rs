@@ -249,6 +249,39 @@ async fn what_the_agent_never_took_is_sent_once_more_and_nothing_else_is() {
 }
 
 #[tokio::test]
+async fn who_asks_again_before_the_agent_has_said_that_it_is_done_is_answered() {
+    let (asked, mut requests) = mpsc::unbounded_channel();
+    let edge = edge(answering(move |_, mut respond| {
+        let asked = asked.clone();
+        async move {
+            let response = Response::builder().header("content-length", "2").body(()).expect("a response");
+            let mut body = respond.send_response(response, false).expect("sent");
+            body.send_data("ok".into(), false).expect("sent");
+            let (end, ended) = tokio::sync::oneshot::channel::<()>();
+            asked.send(end).expect("kept");
+            let _ = ended.await;
+            body.send_data(Bytes::new(), true).expect("sent");
+        }
+    }))
+    .await;
+    let mut socket = edge.listening.connect(b"http/1.1").await;
+    let mut end_before: Option<tokio::sync::oneshot::Sender<()>> = None;
+    for _ in 0..3 {
+        let head = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.expect("written");
+        // Only now does the agent end the answer before, all of which was read long ago.
+        if let Some(end) = end_before.take() {
+            end.send(()).expect("the stream is still open");
+        }
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nok") {
+            answer.push(socket.read_u8().await.expect("an answer"));
+        }
+        end_before = requests.recv().await;
+    }
+}
+
+#[tokio::test]
 async fn websockets_open_echo_and_end_from_either_side() {
     let edge = edge(answering(|request, mut respond| async move {
         let protocol =

@@ -105,14 +105,15 @@ pub enum DemoError {
 /// Runs the demo until it is interrupted. Calls `told` once the app can be reached.
 pub fn run(port: PortChoice, told: impl FnOnce(&Links)) -> Result<(), DemoError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let stop = CancellationToken::new();
     // From here on an interrupt ends the demo in order, so that no data stays behind.
-    let mut interrupted = runtime.block_on(async { Interrupts::listen() })?;
+    let interrupted = CancellationToken::new();
+    let stop = interrupted.child_token();
+    let mut interrupts = runtime.block_on(async { Interrupts::listen() })?;
     runtime.spawn({
-        let stop = stop.clone();
+        let interrupted = interrupted.clone();
         async move {
-            interrupted.next().await;
-            stop.cancel();
+            interrupts.next().await;
+            interrupted.cancel();
         }
     });
     let entropy = SystemEntropy::shared();
@@ -134,7 +135,8 @@ pub fn run(port: PortChoice, told: impl FnOnce(&Links)) -> Result<(), DemoError>
     stop.cancel();
     // The edge's own reason comes first: without an edge, all else fails too.
     edge.join().map_err(|_| DemoError::Ended)??;
-    ended
+    // Half-way through its beginning, an interrupt looks like a fault of whatever it met.
+    if interrupted.is_cancelled() { Ok(()) } else { ended }
 }
 
 /// What ends the demo from outside.

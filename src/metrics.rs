@@ -190,7 +190,7 @@ impl Metrics {
             )),
             revocation_cut_seconds: keep!(Histogram::with_opts(seconds(
                 "revocation_cut_seconds",
-                "From the end of a session to the end of its last open stream.",
+                "From the revocation of a session to the end of each stream it had open.",
             ))),
             streams_active: keep!(IntGaugeVec::new(
                 Opts::new("streams_active", "Requests in flight, by what they carry."),
@@ -269,7 +269,7 @@ impl Metrics {
         self.revocations.with_label_values(&[cause]).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
-    /// The last stream of an ended session closed, `after` the session's end.
+    /// A stream of a revoked session closed, `after` the revocation.
     pub fn revocation_cut(&self, after: Duration) {
         self.revocation_cut_seconds.observe(after.as_secs_f64());
     }

@@ -100,6 +100,8 @@ pub struct Session {
     /// What the store says of it.
     last_used_kept: AtomicU64,
     cut: CancellationToken,
+    /// In milliseconds; 0: it was not revoked.
+    revoked_at: AtomicU64,
     /// Who is visiting, signed for the app; kept here while it is fresh.
     assertion: ArcSwapOption<Assertion>,
 }
@@ -113,6 +115,7 @@ impl Session {
             last_used: AtomicU64::new(0),
             last_used_kept: AtomicU64::new(0),
             cut: CancellationToken::new(),
+            revoked_at: AtomicU64::new(0),
             assertion: ArcSwapOption::empty(),
             record,
         })
@@ -217,6 +220,17 @@ impl Session {
         &self.cut
     }
 
+    /// When it was revoked, if that is how it ended; for measuring how long its streams outlived it.
+    pub fn revoked_at(&self) -> Option<Timestamp> {
+        let at = self.revoked_at.load(Ordering::Relaxed);
+        (at > 0).then(|| Timestamp::from_millis(at))
+    }
+
+    fn revoke(&self, at: Timestamp) {
+        self.revoked_at.store(at.millis(), Ordering::Relaxed);
+        self.cut.cancel();
+    }
+
     /// Whether it is good at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         !self.cut.is_cancelled() && now < self.expires_at()
@@ -307,12 +321,12 @@ impl Table {
         self.revoked.insert(target.clone(), revocation);
         if let Target::Session(id) = &target {
             if let Some(session) = self.find(id) {
-                session.cut.cancel();
+                session.revoke(at);
             }
         } else {
             for session in &self.sessions {
                 if session.lineage().is_of(&target, at) {
-                    session.cut.cancel();
+                    session.revoke(at);
                 }
             }
         }

@@ -22,7 +22,7 @@ impl ProxyHttp for EdgeProxy {
     type CTX = Record;
 
     fn new_ctx(&self) -> Record {
-        Record::new(self.0.in_flight.clone())
+        Record::new(self.0.in_flight.clone(), Arc::clone(&self.0.clock))
     }
 
     /// None of Pingora's own: it would compress.

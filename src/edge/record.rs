@@ -12,10 +12,11 @@ use pingora::http::ResponseHeader;
 
 use super::drain::{InFlight, RequestGuard};
 use super::life::Life;
-use crate::access::Permit;
 use crate::access::assertion::Assertion;
+use crate::access::{Permit, Session};
+use crate::clock::Clock;
 use crate::metrics::{OpenStream, Route, StreamKind, metrics};
-use crate::names::{SessionId, TunnelId};
+use crate::names::TunnelId;
 
 /// One request's record.
 pub(super) struct Record {
@@ -23,7 +24,7 @@ pub(super) struct Record {
     began: Instant,
     route: Route,
     tunnel: Option<TunnelId>,
-    session: Option<SessionId>,
+    session: Option<Arc<Session>>,
     status: u16,
     kind: StreamKind,
     ended: bool,
@@ -31,6 +32,7 @@ pub(super) struct Record {
     pub(super) admitted: Option<Admitted>,
     stream: Option<OpenStream>,
     in_flight: InFlight,
+    clock: Arc<dyn Clock>,
     guard: Option<RequestGuard>,
 }
 
@@ -46,7 +48,7 @@ pub(super) struct Admitted {
 
 impl Record {
     /// Begins with the wait for a request.
-    pub(super) fn new(in_flight: InFlight) -> Self {
+    pub(super) fn new(in_flight: InFlight, clock: Arc<dyn Clock>) -> Self {
         Self {
             life: Life::current(),
             began: Instant::now(),
@@ -59,6 +61,7 @@ impl Record {
             admitted: None,
             stream: None,
             in_flight,
+            clock,
             guard: None,
         }
     }
@@ -91,7 +94,7 @@ impl Record {
 
     /// It was admitted: from now on it ends with its session.
     pub(super) fn admitted(&mut self, permit: &Permit) {
-        self.session = Some(permit.session().id().clone());
+        self.session = Some(Arc::clone(permit.session()));
         if let Some(life) = &self.life {
             life.ends_with(permit.cut().clone());
         }
@@ -130,13 +133,17 @@ impl Drop for Record {
         let took = self.began.elapsed();
         metrics().request(self.route, self.status, took);
         let cut = !self.ended;
+        let revoked_at = self.session.as_ref().filter(|_| cut).and_then(|session| session.revoked_at());
+        if let Some(at) = revoked_at {
+            metrics().revocation_cut(self.clock.now().since(at));
+        }
         tracing::info!(
             target: "request",
             route = self.route.as_str(),
             status = self.status,
             duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             tunnel = self.tunnel.as_ref().map(TunnelId::as_str),
-            session = self.session.as_ref().map(SessionId::as_str),
+            session = self.session.as_ref().map(|session| session.id().as_str()),
             stream = (self.kind != StreamKind::Http).then(|| self.kind.as_str()),
             cut = cut.then_some(true),
         );

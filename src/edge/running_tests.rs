@@ -320,6 +320,8 @@ async fn a_revoked_session_is_refused_and_what_it_had_open_is_cut() {
     test.running.house.edge.sessions.revoke(&target, Cause::Operator).await.expect("revoked");
     assert!(body.frame().await.expect("an end that is seen").is_err());
     assert_eq!(test.ask("GET", "/", &[("cookie", &session)]).await.status, 401);
+    let metrics = String::from_utf8(crate::metrics::metrics().render()).expect("text");
+    assert!(!metrics.contains("revocation_cut_seconds_count 0"), "it was measured");
 }
 
 #[tokio::test]

@@ -26,10 +26,12 @@ macro_rules! files {
 }
 
 const FILES: &[File] = files! {
+    "access_tokens.js": "text/javascript; charset=utf-8",
     "account.js": "text/javascript; charset=utf-8",
     "api.js": "text/javascript; charset=utf-8",
     "ask.js": "text/javascript; charset=utf-8",
     "auth.js": "text/javascript; charset=utf-8",
+    "copy.js": "text/javascript; charset=utf-8",
     "device_name.js": "text/javascript; charset=utf-8",
     "enrol.js": "text/javascript; charset=utf-8",
     "home.js": "text/javascript; charset=utf-8",
@@ -37,6 +39,7 @@ const FILES: &[File] = files! {
     "page.js": "text/javascript; charset=utf-8",
     "passkey.js": "text/javascript; charset=utf-8",
     "register.js": "text/javascript; charset=utf-8",
+    "rows.js": "text/javascript; charset=utf-8",
     "security.js": "text/javascript; charset=utf-8",
     "sign_in.js": "text/javascript; charset=utf-8",
     "style.css": "text/css; charset=utf-8",

@@ -2,6 +2,7 @@
 
 import { signedIn } from "./account.js";
 import { call } from "./api.js";
+import { copies } from "./copy.js";
 import { byId, el, hush, say, show, when } from "./page.js";
 import { explain } from "./passkey.js";
 
@@ -57,19 +58,9 @@ async function load() {
   }
 }
 
-function copies(id, from) {
-  const button = byId(id);
-  button.hidden = !(navigator.clipboard && navigator.clipboard.writeText);
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(byId(from).textContent);
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = "Copy"), 2000);
-  });
-}
-
 byId("edge-url").textContent = location.origin;
-copies("copy-link", "link-command");
-copies("copy-run", "run-command");
+copies(byId("copy-link"), byId("link-command"));
+copies(byId("copy-run"), byId("run-command"));
 // A desktop may have come or gone while the page was out of sight.
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && load());
 load();

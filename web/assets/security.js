@@ -1,5 +1,6 @@
-// /settings/security: passkeys and sessions.
+// /settings/security: passkeys, sessions, access tokens.
 
+import { forgetMadeToken, showAccessTokens, startAccessTokens } from "./access_tokens.js";
 import { signedIn } from "./account.js";
 import { call } from "./api.js";
 import { line, signInHere, sure, withFreshSignIn } from "./ask.js";
@@ -7,12 +8,11 @@ import { browser, suggestedName } from "./device_name.js";
 import { busy, byId, day, el, hush, isBusy, say, show, when } from "./page.js";
 import { explain, obstacle } from "./passkey.js";
 import { Registration } from "./register.js";
+import { path, row, rowOf, spaced } from "./rows.js";
 import { SignIn } from "./sign_in.js";
 
 const signIn = new SignIn({});
 const registration = new Registration();
-
-const path = (kind, one) => `/${kind}/${encodeURIComponent(one.id)}`;
 
 /** Nobody is signed in (any more), or something failed. `done` is what had been achieved before. */
 function fail(error, making, done) {
@@ -42,16 +42,6 @@ async function act(place, heading, done, action) {
   }
 }
 
-/** One line of a list: what it is, what is known about it (in lines), what can be done. */
-function row(kind, one, title, known, actions) {
-  return el("li", { class: kind, "data-id": one.id },
-    el("div", { class: "what" }, title, ...known.map((parts) => el("p", { class: "meta" }, ...parts))),
-    el("div", { class: "actions" }, ...actions));
-}
-
-const rowOf = (event) => event.currentTarget.closest("li");
-const spaced = (parts) => parts.filter(Boolean).flatMap((part, index) => (index ? [" · ", ...part] : part));
-
 function passkeyRow(passkey) {
   const rename = async (event) => {
     const place = rowOf(event);
@@ -62,7 +52,7 @@ function passkeyRow(passkey) {
   };
   const revoke = async (event) => {
     const place = rowOf(event);
-    const text = `Revoke “${passkey.name}”? It can no longer sign in, and every session it opened ends at once.`;
+    const text = `Revoke “${passkey.name}”? It can no longer sign in; every session it opened and every access token made with it ends at once.`;
     if (await sure(place, text, "Revoke")) {
       act(place, "passkeys-title", "Revoked.", () => call("DELETE", path("passkeys", passkey)));
     }
@@ -106,7 +96,7 @@ function sessionRow(session) {
 
 async function endAll(event) {
   const place = event.currentTarget.parentElement;
-  if (await sure(place, "End every session, this one included? Whatever they have open closes at once.", "End all")) {
+  if (await sure(place, "End every session, this one included? Whatever they have open closes at once. Access tokens go on.", "End all")) {
     act(place, "sessions-title", "All sessions are ended.", () => call("DELETE", "/sessions"));
   }
 }
@@ -157,10 +147,12 @@ async function register(event) {
 }
 
 async function load() {
-  const [passkeys, sessions] = await Promise.all([call("GET", "/passkeys"), call("GET", "/sessions")]);
+  const [passkeys, sessions, tokens, tunnels] = await Promise.all(
+    ["/passkeys", "/sessions", "/access-tokens", "/tunnels"].map((list) => call("GET", list)));
   byId("passkeys").replaceChildren(...passkeys.map(passkeyRow));
   byId("sessions").replaceChildren(...sessions.map(sessionRow));
   show(sessions.length > 0, "end-all");
+  showAccessTokens(tokens, tunnels, act);
   signedIn(true);
   show(false, "signed-out");
   show(true, "settings");
@@ -168,6 +160,7 @@ async function load() {
 
 function signedOut(said) {
   signedIn(false);
+  forgetMadeToken();
   show(false, "settings");
   show(true, "signed-out");
   const wall = obstacle();
@@ -202,4 +195,5 @@ byId("register-cancel").addEventListener("click", () => openRegister(false));
 form.addEventListener("submit", register);
 byId("name").addEventListener("change", () => registration.prepare(byId("name").value.trim()).catch(() => {}));
 byId("end-all").addEventListener("click", endAll);
+startAccessTokens(load, fail);
 begin();

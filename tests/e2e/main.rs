@@ -6,3 +6,4 @@
 mod layering;
 #[allow(dead_code, reason = "the tests that use all of it land with the parts they test")]
 mod rig;
+mod scripts;

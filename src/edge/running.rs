@@ -150,7 +150,7 @@ async fn run(
             }
         }
     }
-    running.stop.cancel();
+    running.close();
     Ok(())
 }
 
@@ -294,6 +294,13 @@ impl Running {
             }
             Err(error) => tracing::error!(%error, "the new certificate is not used; the old one stays"),
         }
+    }
+
+    /// Ends what still listens.
+    fn close(&self) {
+        // An error means that nobody does.
+        let _ = self.shutdown.send(true);
+        self.stop.cancel();
     }
 
     /// Takes nothing new and lets what is in flight end. Agents stay: it comes over them.

@@ -93,50 +93,6 @@ async fn a_script_passes_with_its_token_which_the_app_never_sees() {
     assert_eq!(place.ada.api_get("/access-tokens").await.must_be(200).json(), json!([]));
 }
 
-/// In JavaScript, because a browser is there wherever these tests run; Node, Deno and Bun run the same file.
-#[tokio::test]
-async fn an_app_in_another_language_checks_who_visits_before_and_after_a_rotation() {
-    let mut place = Place::start().await;
-    let page = place.page("/");
-    place.ada.open(&page).await.must_be(200);
-    let (deployer, tunnel) = (origin(&place.edge.deployer("/")), origin(&page));
-
-    let chromium = Chromium::for_edge(&place.edge).await;
-    let tab = chromium.tab().await;
-    tab.go(&place.edge.deployer("/")).await;
-    // A page has no modules of its own here: the example's function is made one of the page's.
-    let example = EXAMPLE.replace("export function", "function");
-    let make = format!(
-        "(async () => {{ {example}\n globalThis.clock = 0; const now = () => Date.now() + clock; \
-         globalThis.visitor = verifier({{ deployer: {deployer:?}, origin: {tunnel:?}, now }}); \
-         globalThis.other = verifier({{ deployer: {deployer:?}, origin: {deployer:?}, now }}); }})()"
-    );
-    tab.eval(&make).await;
-    let ask = async |who: &str, assertion: &str| -> Value {
-        let call = format!("{who}({assertion:?}).then(claims => claims.name, error => error.message)");
-        tab.eval(&call).await
-    };
-    let first = place.assertion().await;
-    assert_eq!(ask("visitor", &first).await, "ada");
-    assert_eq!(ask("other", &first).await, "for somebody else");
-    let (signed, signature) = first.rsplit_once('.').expect("a JWT");
-    let (header, _) = signed.split_once('.').expect("a JWT");
-    assert_eq!(ask("visitor", &format!("{header}.e30.{signature}")).await, "not signed by the edge");
-    assert_eq!(ask("visitor", "undefined").await, "no assertion");
-
-    let rotated = place.edge.admin(&["key", "rotate"]).await;
-    let second = place.assertion().await;
-    tab.eval("clock = 11_000").await;
-    assert_eq!(ask("visitor", &second).await, "ada", "a key that it did not know");
-    assert_eq!(ask("visitor", &first).await, "ada", "the former key is published for a while");
-    let keys = place.edge.admin(&["key", "list"]).await;
-    let keys = keys.as_array().expect("a list");
-    assert_eq!(keys.iter().filter(|key| key["state"] == "retired").count(), 2);
-    assert!(keys.iter().any(|key| key["kid"] == rotated["assertion"] && key["kind"] == "assertion"));
-    tab.eval("clock = 400_000").await;
-    assert_eq!(ask("visitor", &first).await, "out of its time");
-}
-
 #[tokio::test]
 async fn forgetting_the_keys_ends_every_visit_and_leaves_what_rests_on_no_key() {
     let mut place = Place::start().await;
@@ -163,4 +119,89 @@ async fn forgetting_the_keys_ends_every_visit_and_leaves_what_rests_on_no_key() 
     place.edge.start_again().await;
     place.ada.browser.curl(&page).await.must_be(401);
     place.ada.open(&page).await.must_be(200);
+}
+
+/// One at a time, as all that need a browser.
+mod in_a_browser {
+    use super::*;
+
+    /// In JavaScript, because a browser is there wherever these tests run; Node, Deno and Bun run the same file.
+    #[tokio::test]
+    async fn an_app_in_another_language_checks_who_visits_before_and_after_a_rotation() {
+        let mut place = Place::start().await;
+        let page = place.page("/");
+        place.ada.open(&page).await.must_be(200);
+        let (deployer, tunnel) = (origin(&place.edge.deployer("/")), origin(&page));
+
+        let chromium = Chromium::for_edge(&place.edge).await;
+        let tab = chromium.tab().await;
+        tab.go(&place.edge.deployer("/")).await;
+        // A page has no modules of its own here: the example's function is made one of the page's.
+        let example = EXAMPLE.replace("export function", "function");
+        let make = format!(
+            "(async () => {{ {example}\n globalThis.clock = 0; const now = () => Date.now() + clock; \
+             globalThis.visitor = verifier({{ deployer: {deployer:?}, origin: {tunnel:?}, now }}); \
+             globalThis.other = verifier({{ deployer: {deployer:?}, origin: {deployer:?}, now }}); }})()"
+        );
+        tab.eval(&make).await;
+        let ask = async |who: &str, assertion: &str| -> Value {
+            let call = format!("{who}({assertion:?}).then(claims => claims.name, error => error.message)");
+            tab.eval(&call).await
+        };
+        let first = place.assertion().await;
+        assert_eq!(ask("visitor", &first).await, "ada");
+        assert_eq!(ask("other", &first).await, "for somebody else");
+        let (signed, signature) = first.rsplit_once('.').expect("a JWT");
+        let (header, _) = signed.split_once('.').expect("a JWT");
+        assert_eq!(ask("visitor", &format!("{header}.e30.{signature}")).await, "not signed by the edge");
+        assert_eq!(ask("visitor", "undefined").await, "no assertion");
+
+        let rotated = place.edge.admin(&["key", "rotate"]).await;
+        let second = place.assertion().await;
+        tab.eval("clock = 11_000").await;
+        assert_eq!(ask("visitor", &second).await, "ada", "a key that it did not know");
+        assert_eq!(ask("visitor", &first).await, "ada", "the former key is published for a while");
+        let keys = place.edge.admin(&["key", "list"]).await;
+        let keys = keys.as_array().expect("a list");
+        assert_eq!(keys.iter().filter(|key| key["state"] == "retired").count(), 2);
+        assert!(keys.iter().any(|key| key["kid"] == rotated["assertion"] && key["kind"] == "assertion"));
+        tab.eval("clock = 400_000").await;
+        assert_eq!(ask("visitor", &first).await, "out of its time");
+    }
+
+    #[tokio::test]
+    async fn a_person_makes_a_token_in_the_settings_sees_it_once_and_revokes_it() {
+        let app = App::start("files").await;
+        let edge = Setup::default().base("patapim.test").upstream(TUNNEL, "ada", &app.url()).start().await;
+        let chromium = Chromium::for_edge(&edge).await;
+        let tab = chromium.tab().await;
+        tab.go(&edge.invite("ada").await).await;
+        tab.click("Create passkey").await;
+        tab.until("document.body.innerText.includes('Go to my tunnels')").await;
+
+        let settings = edge.deployer("/settings/security");
+        tab.go(&settings).await;
+        tab.click("New access token").await;
+        tab.until("document.activeElement.id === 'token-name'").await;
+        tab.type_text("Backup").await;
+        tab.click("Make the token").await;
+        let text = "document.getElementById('token-text').textContent";
+        tab.until(&format!("{text}.startsWith('patapim_') && document.querySelector('.access-token')")).await;
+        let token = tab.eval(text).await.as_str().expect("text").to_owned();
+        tab.screenshots("access-token").await;
+        let page = edge.tunnel(TUNNEL, "/");
+        let script = async || edge.visitor().curl(&page).header("x-patapim-token", &token).await;
+        script().await.must_be(200);
+
+        tab.click("Done").await;
+        tab.until(&format!("{text} === ''")).await;
+        tab.go(&settings).await;
+        tab.click("Revoke Backup").await;
+        let shown = tab.text().await;
+        assert!(shown.contains(TUNNEL) && !shown.contains(&token[..12]), "{shown}");
+        tab.eval("document.querySelector('.access-token .confirm').click()").await;
+        tab.until("document.body.innerText.includes('Revoked.') && !document.querySelector('.access-token')")
+            .await;
+        script().await.must_be(401);
+    }
 }

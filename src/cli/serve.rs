@@ -32,10 +32,14 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), Failure> {
 /// The one line on stdout. Where nobody reads it, the server serves all the same.
 fn accepting(ready: &Ready) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "accepting");
-    let told = serde_json::to_string(ready).map_err(Failure::because).and_then(|line| print::text(&line));
+    let told = ready_line(ready).and_then(|line| print::text(&line));
     if let Err(Failure::Failed(why)) = told {
         tracing::warn!(why, "the ready line is not written");
     }
+}
+
+fn ready_line(ready: &Ready) -> Result<String, Failure> {
+    serde_json::to_string(ready).map_err(Failure::because)
 }
 
 /// What only shows once the store is open, or the certificate is looked into, is the configuration's fault too.
@@ -47,4 +51,39 @@ fn failure(file: &Path, error: &EdgeError) -> Failure {
         _ => return Failure::because(error),
     };
     BadConfig::one(file, key, error.to_string()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployer::RpIdError;
+
+    #[test]
+    fn the_ready_line_is_the_contracts() {
+        let address = |text: &str| text.parse().expect("an address");
+        let ready = Ready {
+            ready: true,
+            https: vec![address("127.0.0.1:8443"), address("[::1]:8443")],
+            http: Vec::new(),
+            admin: address("127.0.0.1:9090"),
+        };
+        let line = ready_line(&ready).expect("a line");
+        let expected =
+            r#"{"ready":true,"https":["127.0.0.1:8443","[::1]:8443"],"http":[],"admin":"127.0.0.1:9090"}"#;
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn an_rp_id_that_orphans_passkeys_is_bad_configuration_and_a_lost_disk_is_not() {
+        let orphans = RpIdError::Orphans {
+            configured: "a.test".to_owned(),
+            former: "b.test".to_owned(),
+            count: 1,
+            total: 1,
+        };
+        let told = failure(Path::new("edge.toml"), &EdgeError::RpId(orphans));
+        assert!(matches!(told, Failure::BadConfig(bad) if bad.faults[0].key == "webauthn.rp_id"));
+        let told = failure(Path::new("edge.toml"), &EdgeError::System(std::io::Error::other("gone")));
+        assert!(matches!(told, Failure::Failed(_)));
+    }
 }

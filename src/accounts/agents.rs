@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::tunnels::{Tunnel, label_key, owned_key, tunnel_key};
+use super::tunnels::{Tunnel, TunnelKind, label_key, owned_key, tunnel_key};
 use super::users::user_key;
 use super::{AccountError, Accounts, encode};
 use crate::clock::Timestamp;
-use crate::names::{TunnelId, UserId};
+use crate::names::{DeviceId, TunnelId, UserId};
 use crate::secret::SecretText;
 use crate::store::{Commit, Cond, Key, Tx};
 
@@ -27,6 +27,16 @@ pub struct Agent {
     pub name: String,
     /// When it was linked.
     pub linked_at: Timestamp,
+    /// The passkey that approved it, for the desktop to trust; none: it came with a token.
+    #[serde(default)]
+    pub approved_by: Option<DeviceId>,
+}
+
+/// A desktop about to be linked.
+pub(super) struct NewDesktop<'a> {
+    pub(super) pin: &'a str,
+    pub(super) name: &'a str,
+    pub(super) approved_by: Option<DeviceId>,
 }
 
 /// Which tunnel a desktop is linked to.
@@ -113,11 +123,12 @@ impl Accounts {
         desktop: &str,
     ) -> Result<(Agent, Tunnel), AccountError> {
         let key = link_token_key(token);
+        let desktop = || NewDesktop { pin, name: desktop, approved_by: None };
         for _ in 0..16 {
             let (grant, revision) =
                 self.read::<LinkGrant>(&key).await?.ok_or(AccountError::Gone("link token"))?;
             let spent = Tx::new().when(Cond::AtRevision(key.clone(), revision)).delete(key.clone());
-            match self.link(spent, grant.user, grant.tunnel, pin, desktop).await {
+            match self.link(spent, grant.user, grant.tunnel, desktop()).await {
                 Err(AccountError::Contended) => {}
                 answer => return answer,
             }
@@ -126,14 +137,14 @@ impl Accounts {
     }
 
     /// Links a desktop in the transaction `tx`, whose conditions say by what right.
-    async fn link(
+    pub(super) async fn link(
         &self,
         mut tx: Tx,
         user: UserId,
         target: LinkTarget,
-        pin: &str,
-        desktop: &str,
+        desktop: NewDesktop<'_>,
     ) -> Result<(Agent, Tunnel), AccountError> {
+        let NewDesktop { pin, name, approved_by } = desktop;
         self.active_user(&user).await?;
         if self.store.get(&agent_key(pin)).await?.is_some() {
             return Err(AccountError::Taken("this desktop's key".to_owned()));
@@ -143,26 +154,27 @@ impl Accounts {
                 let (mut tunnel, revision) = self
                     .read::<Tunnel>(&tunnel_key(&id))
                     .await?
-                    .filter(|(tunnel, _)| tunnel.user == user)
+                    .filter(|(tunnel, _)| tunnel.user == user && tunnel.kind == TunnelKind::Agent)
                     .ok_or(AccountError::Missing("such tunnel"))?;
                 tx = tx.when(Cond::AtRevision(tunnel_key(&id), revision));
                 for former in self.agents_of(&id).await? {
                     tx = former.removed_in(tx);
                 }
-                tunnel.desktop = Some(desktop.to_owned());
+                tunnel.desktop = Some(name.to_owned());
                 tunnel
             }
             LinkTarget::New(id) => {
                 tx = tx.when(Cond::Absent(tunnel_key(&id)));
-                self.new_tunnel(id, &user, Some(desktop.to_owned()))
+                self.new_tunnel(id, &user, Some(name.to_owned()))
             }
         };
         let agent = Agent {
             pin: pin.to_owned(),
             user: user.clone(),
             tunnel: tunnel.id.clone(),
-            name: desktop.to_owned(),
+            name: name.to_owned(),
             linked_at: self.clock.now(),
+            approved_by,
         };
         let tx = tx
             .when(Cond::Present(user_key(&user)))

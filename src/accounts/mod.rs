@@ -13,6 +13,8 @@
 //! | `labels/<label>` | that the label was given away once: it is never given to another |
 //! | `agents/<pin>`, `tunnel-agents/<label>/<pin>` | [`Agent`], and the index by tunnel |
 //! | `invitations/<hash>`, `link-tokens/<hash>` | one-use codes, by their SHA-256 |
+//! | `link-requests/<hash>`, `link-codes/<code>` | [`LinkRequest`], by its device code's SHA-256, and the code to approve it |
+//! | `link-places/<network>/<n>` | that a desktop of that network waits: there are few such places |
 
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ use crate::store::{Commit, Entry, Key, Revision, Store, StoreError};
 mod agents;
 mod directory;
 mod invitations;
+mod link_requests;
 mod passkeys;
 mod tunnels;
 mod users;
@@ -35,6 +38,7 @@ mod users;
 pub use agents::{Agent, LinkGrant, LinkTarget};
 pub use directory::Directory;
 pub use invitations::{Invitation, TicketHash};
+pub use link_requests::{Approval, LinkAnswer, LinkRequest, UserCode, network_of};
 pub use passkeys::Passkey;
 pub use tunnels::{Tunnel, TunnelKind};
 pub use users::{Standing, User, UserState};
@@ -51,6 +55,9 @@ pub enum AccountError {
     /// A one-use code that was used, has expired, or never was.
     #[error("this {0} was used, has expired, or never was")]
     Gone(&'static str),
+    /// As many as there may be wait already.
+    #[error("too many desktops of this network wait to be linked")]
+    Crowded,
     /// The last way to sign in is kept.
     #[error("this is the last way to sign in; register another first")]
     LastFactor,

@@ -1,3 +1,6 @@
+#[path = "link_requests_tests.rs"]
+mod link_requests;
+
 use std::time::Duration;
 
 use super::*;

@@ -36,6 +36,7 @@ const FILES: &[File] = files! {
     "enrol.js": "text/javascript; charset=utf-8",
     "home.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "link.js": "text/javascript; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
     "passkey.js": "text/javascript; charset=utf-8",
     "register.js": "text/javascript; charset=utf-8",

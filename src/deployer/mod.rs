@@ -48,6 +48,7 @@ mod sessions;
 mod sign_in;
 mod signed_in;
 mod site_pages;
+mod throttle;
 pub mod tunnel_pages;
 mod tunnels;
 mod webauthn;
@@ -112,6 +113,7 @@ struct Site {
     deployer: Deployer,
     webauthn: Webauthn,
     origin: String,
+    limits: link::Limits,
 }
 
 impl std::ops::Deref for Site {
@@ -131,7 +133,7 @@ impl Site {
 pub fn router(deployer: Deployer) -> Router {
     let origin = deployer.hosts.deployer_origin();
     let webauthn = Webauthn::new(&deployer.webauthn.rp_id, &origin);
-    let site = Arc::new(Site { deployer, webauthn, origin });
+    let site = Arc::new(Site { deployer, webauthn, origin, limits: link::Limits::default() });
 
     let api = Router::new()
         .route("/passkeys/registration", post(passkeys::begin_registration))
@@ -148,6 +150,11 @@ pub fn router(deployer: Deployer) -> Router {
         .route("/access-tokens", get(access_tokens::list).post(access_tokens::make))
         .route("/access-tokens/{id}", delete(access_tokens::revoke))
         .route("/link", post(link::link))
+        .route("/link/poll", post(link::by_code::poll))
+        .route("/link/withdraw", post(link::by_code::withdraw))
+        .route("/link/lookup", post(link::decide::lookup))
+        .route("/link/approve", post(link::decide::approve))
+        .route("/link/deny", post(link::decide::deny))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .route_layer(from_fn_with_state(Arc::clone(&site), origin_check::guard))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
@@ -157,6 +164,7 @@ pub fn router(deployer: Deployer) -> Router {
         .route("/", get(site_pages::home))
         .route("/auth", get(site_pages::auth))
         .route("/enrol", get(site_pages::enrol))
+        .route("/link", get(site_pages::link))
         .route("/settings/security", get(site_pages::security))
         .route("/assets/{version}/{name}", get(site_pages::asset))
         .route(key_set::PATH, get(key_set::publish))

@@ -48,6 +48,8 @@ pub enum Page {
     Auth,
     /// `/enrol`: register the first passkey with an invitation.
     Enrol,
+    /// `/link`: approve the linking of a desktop.
+    Link,
     /// `/settings/security`: passkeys and sessions.
     Security,
     /// There is no such page.
@@ -75,6 +77,12 @@ struct Enrol {
 }
 
 #[derive(Template)]
+#[template(path = "link.html")]
+struct Link {
+    assets: &'static str,
+}
+
+#[derive(Template)]
 #[template(path = "security.html")]
 struct Security {
     assets: &'static str,
@@ -90,12 +98,13 @@ struct Sorry {
 }
 
 /// Every page once, in the order of the enum.
-static RENDERED: LazyLock<[String; 6]> = LazyLock::new(|| {
+static RENDERED: LazyLock<[String; 7]> = LazyLock::new(|| {
     let assets = assets::prefix();
     [
         written(&Home { assets }),
         written(&Auth { assets }),
         written(&Enrol { assets }),
+        written(&Link { assets }),
         written(&Security { assets }),
         written(&Sorry {
             assets,
@@ -121,7 +130,7 @@ impl Page {
     /// The status that goes with it.
     pub const fn status(self) -> u16 {
         match self {
-            Self::Home | Self::Auth | Self::Enrol | Self::Security => 200,
+            Self::Home | Self::Auth | Self::Enrol | Self::Link | Self::Security => 200,
             Self::NotFound => 404,
             Self::Failed => 500,
         }
@@ -137,8 +146,8 @@ pub(super) fn written(page: &impl Template) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Page; 6] =
-        [Page::Home, Page::Auth, Page::Enrol, Page::Security, Page::NotFound, Page::Failed];
+    const ALL: [Page; 7] =
+        [Page::Home, Page::Auth, Page::Enrol, Page::Link, Page::Security, Page::NotFound, Page::Failed];
 
     #[test]
     fn every_page_renders_whole() {
@@ -151,6 +160,7 @@ mod tests {
         }
         for (page, title) in [
             (Page::Enrol, "Create your passkey"),
+            (Page::Link, "Link a desktop"),
             (Page::Security, "PassKey Authentication"),
             (Page::NotFound, "There is no such page"),
             (Page::Failed, "Something went wrong here"),

@@ -27,8 +27,13 @@ enum Kind {
     StepUpRequired,
     RegistrationRefused,
     InvitationRefused,
-    LinkTokenRequired,
     LinkRefused,
+    LinkCodeRefused,
+    AuthorizationPending,
+    SlowDown,
+    ExpiredToken,
+    AccessDenied,
+    TryLater,
     NotFound,
     MethodNotAllowed,
     Taken,
@@ -58,10 +63,15 @@ impl Kind {
             Self::InvitationRefused => {
                 (StatusCode::FORBIDDEN, "invitation-refused", "The invitation is not good")
             }
-            Self::LinkTokenRequired => {
-                (StatusCode::FORBIDDEN, "link-token-required", "A link token is needed")
-            }
             Self::LinkRefused => (StatusCode::FORBIDDEN, "link-refused", "The link token is not good"),
+            Self::LinkCodeRefused => (StatusCode::FORBIDDEN, "link-code-refused", "The code is not good"),
+            Self::AuthorizationPending => {
+                (StatusCode::BAD_REQUEST, "authorization-pending", "Nobody has decided yet")
+            }
+            Self::SlowDown => (StatusCode::BAD_REQUEST, "slow-down", "Asked too often"),
+            Self::ExpiredToken => (StatusCode::BAD_REQUEST, "expired-token", "The code has expired"),
+            Self::AccessDenied => (StatusCode::BAD_REQUEST, "access-denied", "The linking was denied"),
+            Self::TryLater => (StatusCode::TOO_MANY_REQUESTS, "try-later", "Too many tries at once"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not with this method")
@@ -74,6 +84,19 @@ impl Kind {
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The request is not JSON"),
             Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "failed", "Something went wrong here"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available right now"),
+        }
+    }
+}
+
+impl Kind {
+    /// The error code of RFC 8628 §3.5, for what a desktop that waits is told.
+    const fn oauth_error(self) -> Option<&'static str> {
+        match self {
+            Self::AuthorizationPending => Some("authorization_pending"),
+            Self::SlowDown => Some("slow_down"),
+            Self::ExpiredToken => Some("expired_token"),
+            Self::AccessDenied => Some("access_denied"),
+            _ => None,
         }
     }
 }
@@ -93,6 +116,8 @@ struct Body<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
 }
 
 impl Problem {
@@ -139,15 +164,41 @@ impl Problem {
         Self::new(Kind::InvitationRefused, DETAIL)
     }
 
-    pub(super) fn link_token_required() -> Self {
-        const DETAIL: &str = "This edge links a desktop by a one-time token: have one made with \
-                              `patapim-edge agent token --user NAME`, then link with `--token`.";
-        Self::new(Kind::LinkTokenRequired, DETAIL)
-    }
-
     pub(super) fn link_refused() -> Self {
         const DETAIL: &str = "This link token was used, has expired, or never was. Have a new one made.";
         Self::new(Kind::LinkRefused, DETAIL)
+    }
+
+    /// One answer for a code that never was and for one that was used or is late.
+    pub(super) fn link_code_refused() -> Self {
+        const DETAIL: &str = "This code was used, has expired, or never was. Run `patapim-agent link` again \
+                              for a new one.";
+        Self::new(Kind::LinkCodeRefused, DETAIL)
+    }
+
+    pub(super) fn too_many_guesses() -> Self {
+        const DETAIL: &str =
+            "Too many codes that were no good. Please wait a quarter of an hour, then try again.";
+        Self::new(Kind::TryLater, DETAIL)
+    }
+
+    pub(super) fn authorization_pending() -> Self {
+        Self::new(Kind::AuthorizationPending, "Nobody has approved or denied this desktop yet.")
+    }
+
+    pub(super) fn slow_down() -> Self {
+        Self::new(Kind::SlowDown, "Ask less often: wait five more seconds between two calls from now on.")
+    }
+
+    pub(super) fn expired_token() -> Self {
+        Self::new(
+            Kind::ExpiredToken,
+            "Nobody approved this desktop in time, or the code was used. Start again.",
+        )
+    }
+
+    pub(super) fn access_denied() -> Self {
+        Self::new(Kind::AccessDenied, "Somebody looked at this desktop's request and denied it.")
     }
 
     pub(super) fn not_found(what: &'static str) -> Self {
@@ -184,6 +235,7 @@ impl IntoResponse for Problem {
             title,
             status: status.as_u16(),
             detail: &self.detail,
+            error: self.kind.oauth_error(),
         };
         let mut response = (status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
@@ -193,9 +245,12 @@ impl IntoResponse for Problem {
             let challenge = format!("Cookie cookie-name=\"{}\"", cookies::DEPLOYER);
             headers.extend(HeaderValue::try_from(challenge).map(|value| (header::WWW_AUTHENTICATE, value)));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-        }
+        let later = match status {
+            StatusCode::SERVICE_UNAVAILABLE => Some("2"),
+            StatusCode::TOO_MANY_REQUESTS => Some("900"),
+            _ => None,
+        };
+        headers.extend(later.map(|seconds| (header::RETRY_AFTER, HeaderValue::from_static(seconds))));
         with_headers(response)
     }
 }
@@ -230,7 +285,13 @@ impl From<AccountError> for Problem {
                 "This is the last way to sign in. Register another passkey first.",
             ),
             AccountError::Gone("invitation") => Self::invitation_refused(),
+            AccountError::Gone("link code") => Self::link_code_refused(),
             AccountError::Gone(_) => Self::link_refused(),
+            AccountError::Crowded => Self::new(
+                Kind::TryLater,
+                "As many desktops of this network as may wait to be linked already. Decide about one of them, \
+                 or try again in a quarter of an hour.",
+            ),
             AccountError::Disabled => Self::sign_in_refused(),
             AccountError::Contended => Self::new(Kind::Overtaken, "Please look again, then try again."),
             AccountError::Store(error) => error.into(),

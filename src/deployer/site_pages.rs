@@ -29,6 +29,10 @@ pub(super) async fn enrol() -> Response {
     page(Page::Enrol)
 }
 
+pub(super) async fn link() -> Response {
+    page(Page::Link)
+}
+
 pub(super) async fn security() -> Response {
     page(Page::Security)
 }

@@ -5,6 +5,7 @@ mod authenticator;
 mod ceremonies;
 mod detours;
 mod http_manners;
+mod link_by_code;
 mod linking;
 mod settings;
 

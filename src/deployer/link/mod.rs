@@ -1,9 +1,10 @@
 //! Linking a desktop: its key is pinned to a tunnel.
 //!
-//! A headless desktop brings a one-time token that its owner had made. Where there is none, a person approves a code
-//! (RFC 8628 in shape); that way is refused for now, with the way that works.
+//! A headless desktop brings a one-time token that its owner had made. Any other shows a code, as a television does, and
+//! waits ([`by_code`]); a person who has signed in looks at it and decides ([`decide`]). RFC 8628 in shape.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -11,16 +12,42 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+pub(super) mod by_code;
+pub(super) mod decide;
+
 use super::Site;
 use super::browser::Browser;
 use super::payload::{DisplayName, Payload};
 use super::problem::Problem;
+use super::throttle::Throttle;
 use crate::accounts::AccountError;
 use crate::names::{TunnelId, UserName};
 use crate::secret::{SecretText, base64url, from_base64url, sha256};
 
 /// Longest key taken, in bytes: RSA of 4096 bits has 550.
 const LONGEST_KEY: usize = 1024;
+
+/// How often a desktop asks what became of it.
+const POLLED_EVERY: Duration = Duration::from_secs(2);
+
+/// What keeps codes from being guessed, and the edge from being asked too often.
+pub(super) struct Limits {
+    guesses_of_person: Throttle,
+    guesses_from_network: Throttle,
+    polls: Throttle,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const QUARTER: Duration = Duration::from_secs(15 * 60);
+        Self {
+            guesses_of_person: Throttle::new(10, QUARTER),
+            guesses_from_network: Throttle::new(30, QUARTER),
+            // A network may bring two polls closer together than they were sent.
+            polls: Throttle::new(1, POLLED_EVERY.saturating_sub(Duration::from_millis(500))),
+        }
+    }
+}
 
 #[derive(Deserialize)]
 pub(super) struct Asked {
@@ -37,6 +64,12 @@ struct Linked {
     tunnel_url: String,
 }
 
+impl Linked {
+    fn new(site: &Site, tunnel: TunnelId, user: UserName) -> Self {
+        Self { tunnel_url: site.hosts.tunnel_origin(&tunnel), tunnel, user }
+    }
+}
+
 /// `POST /link`
 pub(super) async fn link(
     State(site): State<Arc<Site>>,
@@ -46,9 +79,10 @@ pub(super) async fn link(
     let key = from_base64url(&public_key)
         .filter(|der| is_one_sequence(der))
         .ok_or_else(|| Problem::field("public_key", "not a SubjectPublicKeyInfo in DER, base64url"))?;
+    let pin = base64url(sha256(key));
     match token {
-        Some(token) => by_token(&site, &browser, &SecretText::new(token), &key, name.as_str()).await,
-        None => Err(Problem::link_token_required()),
+        Some(token) => by_token(&site, &browser, &SecretText::new(token), &pin, name.as_str()).await,
+        None => by_code::begin(&site, &browser, &pin, name.as_str()).await,
     }
 }
 
@@ -56,12 +90,11 @@ async fn by_token(
     site: &Site,
     browser: &Browser,
     token: &SecretText,
-    key: &[u8],
+    pin: &str,
     name: &str,
 ) -> Result<Response, Problem> {
-    let pin = base64url(sha256(key));
     let address = &*browser.visitor.address;
-    let linked = match site.accounts.link_by_token(token, &pin, name).await {
+    let linked = match site.accounts.link_by_token(token, pin, name).await {
         // The token is good for nobody then; which of these it was is no business of whoever holds it.
         Err(AccountError::Missing(_) | AccountError::Disabled) => Err(Problem::link_refused()),
         other => other.map_err(Problem::from),
@@ -73,8 +106,7 @@ async fn by_token(
     site.presence.unlinked(&tunnel.id);
     let user = site.accounts.user(&agent.user).await?.name;
     tracing::info!(target: "audit", %user, tunnel = %tunnel.id, pin, address, "desktop linked");
-    let tunnel_url = site.hosts.tunnel_origin(&tunnel.id);
-    Ok((StatusCode::CREATED, Json(Linked { tunnel: tunnel.id, user, tunnel_url })).into_response())
+    Ok((StatusCode::CREATED, Json(Linked::new(site, tunnel.id, user))).into_response())
 }
 
 /// Whether `der` is one SEQUENCE and nothing after it. What is in it, the handshake will prove.

@@ -1,0 +1,85 @@
+//! The desktop's side of a link by code: it asks, then asks what became of it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{Linked, POLLED_EVERY, Site};
+use crate::accounts::{AccountError, LinkAnswer};
+use crate::deployer::browser::Browser;
+use crate::deployer::payload::Payload;
+use crate::deployer::problem::Problem;
+use crate::secret::SecretText;
+
+/// As RFC 8628 §3.2 has it.
+#[derive(Serialize)]
+struct Begun {
+    user_code: String,
+    device_code: String,
+    verification_url: String,
+    interval: u64,
+    expires_in: u64,
+}
+
+/// A desktop has no token: it gets a code for its person to approve, and one of its own to hear of it.
+pub(super) async fn begin(
+    site: &Site,
+    browser: &Browser,
+    pin: &str,
+    name: &str,
+) -> Result<Response, Problem> {
+    let address = &*browser.visitor.address;
+    let (code, device_code, request) = site.accounts.ask_to_link(pin, name, address).await?;
+    tracing::info!(target: "audit", pin, address, "a desktop asks to be linked");
+    let begun = Begun {
+        user_code: code.to_string(),
+        device_code: device_code.reveal().to_owned(),
+        verification_url: format!("{}/link?code={code}", site.origin),
+        interval: POLLED_EVERY.as_secs(),
+        expires_in: request.expires_at.since(request.requested_at).as_secs(),
+    };
+    Ok(Json(begun).into_response())
+}
+
+#[derive(Deserialize)]
+pub(in crate::deployer) struct Asked {
+    device_code: String,
+}
+
+/// `POST /link/poll`: not yet (RFC 8628 §3.5), or what the desktop is linked to.
+pub(in crate::deployer) async fn poll(
+    State(site): State<Arc<Site>>,
+    Payload(asked): Payload<Asked>,
+) -> Result<Response, Problem> {
+    let device_code = SecretText::new(asked.device_code);
+    let answer = match site.accounts.link_answer(&device_code).await {
+        Err(AccountError::Gone(_)) => return Err(Problem::expired_token()),
+        other => other?,
+    };
+    if !site.limits.polls.take(&device_code.fingerprint(), site.now()) {
+        return Err(Problem::slow_down());
+    }
+    match answer {
+        LinkAnswer::Pending => Err(Problem::authorization_pending()),
+        LinkAnswer::Denied => Err(Problem::access_denied()),
+        LinkAnswer::Approved { user, tunnel } => match site.accounts.user(&user).await {
+            Ok(user) => Ok(Json(Linked::new(&site, tunnel, user.name)).into_response()),
+            // Removed since, and the link with them.
+            Err(AccountError::Missing(_)) => Err(Problem::access_denied()),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// `POST /link/withdraw`: the desktop waits no longer. Says the same whether there was anything to withdraw.
+pub(in crate::deployer) async fn withdraw(
+    State(site): State<Arc<Site>>,
+    Payload(asked): Payload<Asked>,
+) -> Result<StatusCode, Problem> {
+    site.accounts.withdraw_link(&SecretText::new(asked.device_code)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,84 @@
+//! How often somebody may try: in memory, because what it guards lives for minutes.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// So many tries in so long a time, for each of whoever tries.
+pub(super) struct Throttle {
+    most: u32,
+    window: Duration,
+    tries: Mutex<HashMap<String, Tries>>,
+}
+
+struct Tries {
+    since: Timestamp,
+    count: u32,
+}
+
+/// From this many on, those that are over are looked for and forgotten.
+const MANY: usize = 1024;
+
+impl Throttle {
+    pub(super) fn new(most: u32, window: Duration) -> Self {
+        Self { most, window, tries: Mutex::default() }
+    }
+
+    /// Counts one more try of `who`; false if it is one too many. Counted before it is made, so that of many at once no
+    /// more pass than may.
+    pub(super) fn take(&self, who: &str, now: Timestamp) -> bool {
+        let mut tries = self.lock();
+        // A power of two is passed rarely: what this costs is spread over the tries that made it necessary.
+        if tries.len() >= MANY && tries.len().is_power_of_two() {
+            tries.retain(|_, one| now.since(one.since) < self.window);
+        }
+        let one = tries.entry(who.to_owned()).or_insert(Tries { since: now, count: 0 });
+        if now.since(one.since) >= self.window {
+            *one = Tries { since: now, count: 0 };
+        }
+        let may = one.count < self.most;
+        one.count += u32::from(may);
+        may
+    }
+
+    /// A try that does not count after all.
+    pub(super) fn give_back(&self, who: &str) {
+        if let Some(one) = self.lock().get_mut(who) {
+            one.count = one.count.saturating_sub(1);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Tries>> {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn each_has_so_many_tries_in_so_long_a_time() {
+        let throttle = Throttle::new(2, MINUTE);
+        let now = Timestamp::from_secs(1000);
+        assert!(throttle.take("a", now) && throttle.take("a", now) && !throttle.take("a", now));
+        assert!(throttle.take("b", now), "another");
+        throttle.give_back("a");
+        assert!(throttle.take("a", now) && !throttle.take("a", now + Duration::from_secs(59)));
+        assert!(throttle.take("a", now + MINUTE));
+    }
+
+    #[test]
+    fn those_that_are_over_are_forgotten() {
+        let throttle = Throttle::new(1, MINUTE);
+        for n in 0..MANY {
+            assert!(throttle.take(&n.to_string(), Timestamp::from_secs(1)));
+        }
+        assert!(throttle.take("late", Timestamp::from_secs(1) + MINUTE));
+        assert_eq!(throttle.lock().len(), 1);
+    }
+}

@@ -55,6 +55,13 @@ impl Home {
         &self.0
     }
 
+    /// Makes sure that something can be kept here.
+    pub(super) fn prepare(&self) -> Result<(), HomeError> {
+        const PROBE: &str = "probe.json";
+        self.write(PROBE, &())?;
+        self.remove(PROBE)
+    }
+
     /// Reads `name`; `None` when it is not there.
     pub(super) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, HomeError> {
         let path = self.0.join(name);
@@ -131,6 +138,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let home = Home::at(folder.path().join("new"));
         assert_eq!(home.read::<u32>("n.json").expect("readable"), None);
+        home.prepare().expect("room for it");
         home.write("n.json", &7u32).expect("written");
         home.write("n.json", &8u32).expect("written over");
         assert_eq!(home.read::<u32>("n.json").expect("readable"), Some(8));

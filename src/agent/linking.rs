@@ -1,26 +1,15 @@
-//! Tying this desktop to a tunnel, once, with a token.
+//! Tying this desktop to a tunnel, once: with a token, or with a code that a person approves.
 
-use std::time::Duration;
-
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::rt::TokioIo;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 
 use super::address::EdgeAddress;
-use super::dial::{DialError, Dialer, TrustError};
+use super::api::{Api, CallError};
+use super::dial::TrustError;
 use super::identity::{DesktopKey, KeyError, Link};
 use crate::names::TunnelId;
 use crate::secret::{SecretText, base64url};
 use crate::wire::one_line;
-
-/// The edge answers at once or not at all.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// More than any answer of the edge has.
-const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// What a link is asked for with.
 pub struct LinkRequest {
@@ -32,113 +21,80 @@ pub struct LinkRequest {
     pub ca: Option<String>,
     /// What to call this desktop.
     pub name: String,
-    /// The owner's leave.
-    pub token: SecretText,
 }
 
 /// This desktop was not linked.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkingError {
-    /// The edge was not reached.
+    /// The edge did not do it.
     #[error(transparent)]
-    Dial(#[from] DialError),
+    Call(#[from] CallError),
     /// It could not be tried.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// No key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The edge said no, and why.
-    #[error("the edge refused: {0}")]
-    Refused(String),
-    /// The edge said something else.
-    #[error("{edge} did not answer as an edge does ({why}); check the address")]
-    Answer {
-        /// Who.
-        edge: EdgeAddress,
-        /// What it did.
-        why: String,
-    },
+    /// A person said no.
+    #[error("denied: somebody looked at this desktop's request and did not approve it")]
+    Denied,
+    /// Nobody said anything.
+    #[error("expired: nobody approved the code in time; run the command again for a new one")]
+    Expired,
+    /// Whoever started it did not want to wait.
+    #[error("not linked: interrupted before anybody approved it; the code is of no use any more")]
+    Interrupted,
+    /// Perhaps somebody did.
+    #[error("expired: the edge could not be asked before the code ended ({0}); run the command again")]
+    Unheard(String),
+}
+
+/// A desktop that is not linked yet: where it asks, and the key that it asks for.
+pub(super) struct Candidate {
+    pub(super) api: Api,
+    pub(super) key: DesktopKey,
+    asked: LinkRequest,
 }
 
 #[derive(Serialize)]
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     name: &'a str,
     public_key: String,
-    token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
 }
 
-#[derive(Deserialize)]
-struct Linked {
+/// What the edge says of a link that was made.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Linked {
     tunnel: TunnelId,
     user: String,
     tunnel_url: String,
 }
 
-/// As RFC 9457 has it.
-#[derive(Deserialize, Default)]
-struct Problem {
-    #[serde(default)]
-    title: String,
-    #[serde(default)]
-    detail: String,
-}
-
-/// Makes a key and has the edge pin it. Nothing is kept yet: see [`Link::save`].
-pub async fn link_desktop(asked: LinkRequest) -> Result<Link, LinkingError> {
-    let LinkRequest { edge, origin, ca, name, token } = asked;
-    let origin = origin.unwrap_or_else(|| edge.origin());
-    let key = DesktopKey::generate()?;
-    let body = Asked { name: &name, public_key: base64url(key.public()), token: token.reveal() };
-    let body = serde_json::to_vec(&body).unwrap_or_default();
-    let dialer = Dialer::for_api(edge.clone(), ca.as_deref())?;
-    let strange = |why: String| LinkingError::Answer { edge: edge.clone(), why };
-
-    let answered = timeout(PATIENCE, post(&dialer, &edge, &origin, body)).await;
-    let (status, answer) = answered.map_err(|_| strange("no answer in time".to_owned()))??;
-    if status == StatusCode::CREATED {
-        let linked: Linked = serde_json::from_slice(&answer).map_err(|error| strange(error.to_string()))?;
-        let Linked { tunnel, user, tunnel_url } = linked;
-        let (user, tunnel_url) = (one_line(&user), one_line(&tunnel_url));
-        return Ok(Link { edge, tunnel, user, tunnel_url, name, ca, key });
+impl Candidate {
+    pub(super) fn new(asked: LinkRequest) -> Result<Self, LinkingError> {
+        let api = Api::of(&asked.edge, asked.origin.as_deref(), asked.ca.as_deref())?;
+        Ok(Self { api, key: DesktopKey::generate()?, asked })
     }
-    let Problem { title, detail } = serde_json::from_slice(&answer).unwrap_or_default();
-    match [detail, title].into_iter().find(|text| !text.is_empty()) {
-        Some(sentence) => Err(LinkingError::Refused(one_line(&sentence))),
-        None => Err(strange(format!("status {status}"))),
-    }
-}
 
-async fn post(
-    dialer: &Dialer,
-    edge: &EdgeAddress,
-    origin: &str,
-    body: Vec<u8>,
-) -> Result<(StatusCode, Bytes), LinkingError> {
-    let strange = |why: String| LinkingError::Answer { edge: edge.clone(), why };
-    let io = TokioIo::new(dialer.dial().await?);
-    let (mut requests, connection) =
-        hyper::client::conn::http1::handshake(io).await.map_err(|error| strange(error.to_string()))?;
-    let request = Request::post("/api/v1/link")
-        .header(header::HOST, edge.authority())
-        .header(header::ORIGIN, origin)
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::ACCEPT, "application/json")
-        .header(header::USER_AGENT, concat!("patapim-agent/", env!("CARGO_PKG_VERSION")))
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|error| strange(error.to_string()))?;
-    let exchange = async {
-        let response = requests.send_request(request).await.map_err(|error| strange(error.to_string()))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
-        Ok((status, body.map_err(|error| strange(error.to_string()))?.to_bytes()))
-    };
-    let (mut exchange, mut connection) = (std::pin::pin!(exchange), std::pin::pin!(connection));
-    tokio::select! {
-        answer = &mut exchange => answer,
-        ended = &mut connection => {
-            ended.map_err(|error| strange(error.to_string()))?;
-            exchange.await
+    pub(super) fn asks<'a>(&'a self, token: Option<&'a SecretText>) -> Asked<'a> {
+        Asked {
+            name: &self.asked.name,
+            public_key: base64url(self.key.public()),
+            token: token.map(SecretText::reveal),
         }
     }
+
+    pub(super) fn linked(self, Linked { tunnel, user, tunnel_url }: Linked) -> Link {
+        let Self { key, asked: LinkRequest { edge, ca, name, .. }, .. } = self;
+        Link { edge, tunnel, user: one_line(&user), tunnel_url: one_line(&tunnel_url), name, ca, key }
+    }
+}
+
+/// Makes a key and has the edge pin it, by its owner's leave: a one-time token. Nothing is kept yet: see [`Link::save`].
+pub async fn link_desktop(asked: LinkRequest, token: &SecretText) -> Result<Link, LinkingError> {
+    let candidate = Candidate::new(asked)?;
+    let linked = candidate.api.post("/link", &candidate.asks(Some(token)), StatusCode::CREATED).await?;
+    Ok(candidate.linked(linked))
 }

@@ -1,7 +1,8 @@
 //! The desktop side: it dials the edge and hands what comes to the app.
 //!
-//! - [`link_desktop`] ties this desktop to a tunnel once: it makes a key and tells the edge its public half, with a
-//!   token that an owner of the tunnel was given. The tie is a [`Link`] in the agent's folder, [`Home`].
+//! - [`ask_for_code`] ties this desktop to a tunnel once: it makes a key, tells the edge its public half, shows a code,
+//!   and waits until a person has approved it. With a token, [`link_desktop`] does it at once. The tie is a [`Link`] in
+//!   the agent's folder, [`Home`].
 //! - [`run`] keeps a connection to the edge: it dials, waits longer after each failure, serves visitors, and stops for
 //!   good when the edge says that another took its place or that it is no longer linked.
 //! - Each visitor's stream becomes one HTTP/1.1 request to the app.
@@ -9,6 +10,7 @@
 //! The rules both sides follow are in [`crate::wire`].
 
 mod address;
+mod api;
 mod app_connection;
 mod backoff;
 mod body;
@@ -17,8 +19,10 @@ mod dial;
 mod headers;
 mod home;
 mod identity;
+mod link_code;
 mod linking;
 mod local;
+mod qr;
 mod run;
 mod serve;
 mod websocket;
@@ -26,10 +30,12 @@ mod websocket;
 pub mod cli;
 
 pub use address::{EdgeAddress, NotAnEdge};
+pub use api::{CallError, Refusal};
 pub use backoff::Backoff;
 pub use dial::{DialError, Dialer, TrustError};
 pub use home::{Home, HomeError};
 pub use identity::{DesktopKey, KeyError, Link, LinkError};
+pub use link_code::{LinkCode, ask_for_code};
 pub use linking::{LinkRequest, LinkingError, link_desktop};
 pub use local::{AppAddress, AppAddressError};
 pub use run::{Agent, AgentState, Pace, RunError, run};

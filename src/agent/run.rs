@@ -103,7 +103,7 @@ pub enum RunError {
     Replaced,
     /// Its key is no longer good.
     #[error(
-        "unlinked: the edge no longer knows this desktop's key; run `patapim-agent unlink`, then `patapim-agent link` with a new token"
+        "unlinked: the edge no longer knows this desktop's key; run `patapim-agent unlink`, then `patapim-agent link` again"
     )]
     Unlinked,
     /// The two do not understand each other.

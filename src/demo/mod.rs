@@ -222,10 +222,9 @@ impl Around {
             origin: Some(browsers_origin(&ready)?),
             ca: Some(self.authority.clone()),
             name: DESKTOP.to_owned(),
-            token: SecretText::new(token),
         };
         let agent = Agent {
-            link: link_desktop(asked).await?,
+            link: link_desktop(asked, &SecretText::new(token)).await?,
             app: AppAddress::parse(&format!("http://{}", app.address))?,
             pace: Pace::default(),
             clock,

@@ -24,9 +24,7 @@ pub(super) async fn run_until_interrupted(args: RunArgs) -> Result<(), Failure> 
     }
     let home = Home::from_environment()?;
     let link = Link::load(&home)?.ok_or_else(|| {
-        Failure::failed(
-            "this desktop is not linked: run `patapim-agent link https://HOST --token TOKEN` first",
-        )
+        Failure::failed("this desktop is not linked: run `patapim-agent link https://HOST` first")
     })?;
 
     let entropy = SystemEntropy::shared();
@@ -81,7 +79,8 @@ async fn tell(mut states: watch::Receiver<AgentState>, app: &str) {
     }
 }
 
-async fn interruption() -> std::io::Result<()> {
+/// Somebody pressed Ctrl-C, or the system wants the process to end.
+pub(super) async fn interruption() -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

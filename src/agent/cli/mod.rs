@@ -4,10 +4,10 @@
 //! stdout and nothing else; sentences for people go to stderr then.
 
 mod foreground;
+mod link;
 
 use std::fmt::Display;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::console;
-use super::{AgentState, EdgeAddress, Home, HomeError, Link, LinkError, LinkRequest, link_desktop};
-use crate::secret::SecretText;
+use super::{AgentState, Home, HomeError, Link, LinkError};
 
 /// How long a running agent may take to stop after the desktop was unlinked.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
@@ -37,7 +36,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Tie this desktop to a tunnel
-    Link(LinkArgs),
+    Link(link::LinkArgs),
     /// Show an app through the tunnel until interrupted
     Run(RunArgs),
     /// Say how this desktop is linked, and whether the agent runs
@@ -52,24 +51,6 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-}
-
-#[derive(Args)]
-struct LinkArgs {
-    /// The edge's sign-in site, for example https://deployer.patapim.ai
-    url: String,
-    /// The one-time token that `patapim-edge agent token` printed
-    #[arg(long, env = "PATAPIM_LINK_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// Trust the authorities in this file (PEM) instead of the system's
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// What to call this desktop
-    #[arg(long)]
-    name: Option<String>,
-    /// One JSON document on stdout
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]
@@ -138,7 +119,7 @@ impl From<LinkError> for Failure {
 /// Parses the process's arguments and does what they say.
 pub async fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Link(args) => link(args).await,
+        Command::Link(args) => link::link(args).await,
         Command::Run(args) => foreground::run_until_interrupted(args).await,
         Command::Status { json } => status(json).await,
         Command::Unlink { json } => unlink(json).await,
@@ -150,39 +131,6 @@ pub async fn main() -> ExitCode {
             failure.status.into()
         }
     }
-}
-
-async fn link(args: LinkArgs) -> Result<(), Failure> {
-    let edge = EdgeAddress::parse(&args.url).map_err(Failure::usage)?;
-    let token = args.token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()).ok_or_else(|| {
-        Failure::usage(
-            "a link token is needed: run `patapim-edge agent token --user NAME` on the server, then give it here with --token or in PATAPIM_LINK_TOKEN",
-        )
-    })?;
-    let ca = match args.ca {
-        Some(path) => Some(std::fs::read_to_string(&path).map_err(|error| {
-            Failure::failed(format!("{}: {error}; --ca wants a file of certificates in PEM", path.display()))
-        })?),
-        None => None,
-    };
-    let home = Home::from_environment()?;
-    if let Some(link) = Link::load(&home)? {
-        return Err(Failure::failed(format!(
-            "this desktop is linked to {} already: run `patapim-agent unlink` first, or set PATAPIM_HOME to another folder for a second link",
-            link.tunnel_url
-        )));
-    }
-    let name = args.name.unwrap_or_else(desktop_name);
-    let request = LinkRequest { edge, origin: None, ca, name, token: SecretText::new(token) };
-    let link = link_desktop(request).await.map_err(Failure::failed)?;
-    link.save(&home)?;
-    if args.json {
-        return print_json(&describe(&link));
-    }
-    print(format!("Linked as {:?} to {}, for {}.", link.name, link.tunnel_url, link.user));
-    print(format!("This desktop's key: {}", link.key.pin().fingerprint()));
-    print("Next: patapim-agent run --to http://127.0.0.1:3000");
-    Ok(())
 }
 
 async fn status(json: bool) -> Result<(), Failure> {
@@ -203,7 +151,7 @@ async fn status(json: bool) -> Result<(), Failure> {
             print(format!("Linked as {:?} to {}, for {}.", link.name, link.tunnel_url, link.user));
             print(format!("This desktop's key: {}", link.key.pin().fingerprint()));
         }
-        None => print("Not linked: run `patapim-agent link https://HOST --token TOKEN`."),
+        None => print("Not linked: run `patapim-agent link https://HOST`."),
     }
     match running {
         None => print("Not running."),

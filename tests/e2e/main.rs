@@ -4,6 +4,7 @@
 //! events, never for time to pass.
 
 mod layering;
+mod linking;
 #[allow(dead_code, reason = "the tests that use all of it land with the parts they test")]
 mod rig;
 mod scripts;

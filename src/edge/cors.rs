@@ -8,8 +8,9 @@ use http::header::{
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
-/// Answers a browser that asks whether the allowed page at `origin` may send what it wants to send.
-pub(super) fn preflight(request: &RequestHeader, origin: &str) -> Result<ResponseHeader> {
+/// Answers a browser that asks whether an allowed page may send what it wants to send. [`open`] makes it an answer for
+/// that page.
+pub(super) fn preflight(request: &RequestHeader) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(204, Some(8))?;
     for (asked, granted) in [
         (ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_ALLOW_METHODS),
@@ -21,7 +22,6 @@ pub(super) fn preflight(request: &RequestHeader, origin: &str) -> Result<Respons
         head.append_header(VARY, asked.as_str())?;
     }
     head.insert_header(ACCESS_CONTROL_MAX_AGE, "600")?;
-    open(&mut head, origin)?;
     Ok(head)
 }
 
@@ -42,7 +42,8 @@ mod tests {
         let mut request = RequestHeader::build("OPTIONS", b"/", None).expect("a request");
         request.insert_header("access-control-request-method", "PUT").expect("a field");
         request.insert_header("access-control-request-headers", "x-a, x-b").expect("a field");
-        let head = preflight(&request, "https://app.test").expect("a head");
+        let mut head = preflight(&request).expect("a head");
+        open(&mut head, "https://app.test").expect("opened");
         assert_eq!(head.status, 204);
         assert_eq!(head.headers["access-control-allow-origin"], "https://app.test");
         assert_eq!(head.headers["access-control-allow-methods"], "PUT");

@@ -83,12 +83,12 @@ impl ProxyHttp for EdgeProxy {
         };
         let reason =
             Failure::of(error).map_or_else(|| error.etype().as_str().to_owned(), |one| one.to_string());
-        tracing::info!(
-            reason,
-            source = error.esource().as_str(),
-            tunnel = record.tunnel_name(),
-            "not answered"
-        );
+        let tunnel = record.tunnel_name();
+        if *error.esource() == ErrorSource::Downstream {
+            tracing::debug!(reason, tunnel, "the visitor left");
+        } else {
+            tracing::info!(reason, tunnel, "an answer is missing, or broke off");
+        }
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         FailToProxy { error_code: status, can_reuse_downstream: answered }
     }

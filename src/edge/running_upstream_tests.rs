@@ -105,3 +105,30 @@ async fn a_tunnel_without_its_agent_is_offline_after_a_while_and_served_once_it_
     let (served, _agent) = tokio::join!(waiting, agent);
     assert_eq!((served.status().as_u16(), served.headers().get("alt-svc")), (200, None));
 }
+
+#[tokio::test]
+async fn only_origins_that_the_owner_allowed_may_call_and_read() {
+    let test = Test::start().await;
+    let session = test.signed_in().await;
+    let house = &test.running.house;
+    let friend = "https://friend.test";
+    let allowed = Some(vec![friend.to_owned()]);
+    house.accounts.change_tunnel(&test.ada.user, &test.tunnel, None, allowed).await.expect("changed");
+    let known =
+        || house.edge.tunnels.get(&test.tunnel).is_some_and(|tunnel| !tunnel.allowed_origins.is_empty());
+    while !known() {
+        tokio::task::yield_now().await;
+    }
+    let site = ("sec-fetch-site", "cross-site");
+    for (origin, status, granted) in [(friend, 200, friend), ("https://eve.test", 403, "")] {
+        let called = test.ask("GET", "/", &[("origin", origin), site, ("cookie", &session)]).await;
+        assert_eq!((called.status.as_u16(), called.field("access-control-allow-origin")), (status, granted));
+        let asked = [("origin", origin), site, ("access-control-request-method", "PUT")];
+        let preflight = test.ask("OPTIONS", "/", &asked).await;
+        let expected = if granted.is_empty() { 401 } else { 204 };
+        assert_eq!(
+            (preflight.status.as_u16(), preflight.field("access-control-allow-origin")),
+            (expected, granted)
+        );
+    }
+}

@@ -52,10 +52,7 @@ pub(super) async fn answer(
     let answer = match step {
         Step::Redeem(token, beside) => redeem(edge, &visit, &request, client, token, beside).await?,
         Step::Own(path) => own::answer(edge, &visit, &request.method, &path).await?,
-        Step::Preflight => {
-            let head = cors::preflight(&request, allowed_origin.as_deref().unwrap_or_default())?;
-            Ok(Reply { head, body: Default::default() })
-        }
+        Step::Preflight => Ok(Reply { head: cors::preflight(&request)?, body: Default::default() }),
         Step::SignIn if visit.kind == RequestKind::Navigation && visit.may_be_sent_away() => {
             Ok(sign_in::to_deployer(&edge.hosts, &visit, &*edge.entropy)?)
         }

@@ -113,6 +113,7 @@ async fn only_origins_that_the_owner_allowed_may_call_and_read() {
     let house = &test.running.house;
     let friend = "https://friend.test";
     let allowed = Some(vec![friend.to_owned()]);
+    house.accounts.claim_fixed_tunnel(&test.tunnel, &test.ada.user).await.expect("claimed");
     house.accounts.change_tunnel(&test.ada.user, &test.tunnel, None, allowed).await.expect("changed");
     let known =
         || house.edge.tunnels.get(&test.tunnel).is_some_and(|tunnel| !tunnel.allowed_origins.is_empty());

@@ -2,9 +2,8 @@
 
 use qrcode::{Color, EcLevel, QrCode};
 
-/// The light border that readers need (ISO/IEC 18004 §6.3.8 wants four modules; two are enough where the light goes on,
-/// as it does here line by line, and every line counts on a small screen).
-const BORDER: usize = 2;
+/// The light border that readers look for, in modules (ISO/IEC 18004 §6.3.8).
+const BORDER: usize = 4;
 
 /// `text` as lines to print; `None` where it is too long for a code.
 pub(super) fn lines(text: &str) -> Option<Vec<String>> {

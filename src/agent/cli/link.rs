@@ -17,7 +17,8 @@ pub(super) struct LinkArgs {
     /// The edge's sign-in site, for example https://deployer.patapim.ai
     url: String,
     /// The one-time token that `patapim-edge agent token` printed, for a desktop that nobody sits at
-    #[arg(long, env = "PATAPIM_LINK_TOKEN", hide_env_values = true)]
+    // One token in 64 begins with a hyphen.
+    #[arg(long, env = "PATAPIM_LINK_TOKEN", hide_env_values = true, allow_hyphen_values = true)]
     token: Option<String>,
     /// Trust the authorities in this file (PEM) instead of the system's
     #[arg(long, value_name = "FILE")]

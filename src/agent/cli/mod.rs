@@ -254,6 +254,12 @@ mod tests {
     }
 
     #[test]
+    fn a_token_may_begin_with_a_hyphen() {
+        let line = ["patapim-agent", "link", "https://deployer.patapim.test", "--token", "-I7V", "--name", "x"];
+        assert!(Cli::try_parse_from(line).is_ok());
+    }
+
+    #[test]
     fn a_status_is_one_flat_document() {
         let status = console::Status { pid: 7, state: AgentState::Waiting { problem: "x".into() } };
         let shown = merged(json!({"linked": true}), &status);

@@ -69,7 +69,8 @@ fn could_pass_for_ours(name: &HeaderName) -> bool {
 }
 
 /// Removes what belongs to the visitor's connection and not to the request: the fields of RFC 9110 §7.6.1 and those
-/// that `Connection` names. Pingora does this for its own upstreams, not for ours.
+/// that `Connection` names, but never what the edge itself has added: an app that is told of no user may take the
+/// request for one of its own machine. Pingora does this for its own upstreams, not for ours.
 pub(super) fn strip_hop_by_hop(request: &mut RequestHeader) {
     for name in named_in_connection(&request.headers) {
         request.remove_header(&name);
@@ -90,7 +91,7 @@ fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .map(HeaderValue::as_bytes)
         .flat_map(|field| field.split(|&byte| byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| *name != http::header::HOST)
+        .filter(|name| *name != http::header::HOST && !could_pass_for_ours(name))
         .collect()
 }
 
@@ -154,6 +155,27 @@ mod tests {
         let mut with_theirs = request(&[("Authorization", "Basic eA==")]);
         rewrite(&mut with_theirs, &told()).expect("rewritten");
         assert_eq!(with_theirs.headers["authorization"], "Basic eA==");
+    }
+
+    #[test]
+    fn nobody_takes_the_edges_word_away_by_calling_it_the_connections() {
+        let mut request = request(&[
+            ("Connection", "x-patapim-user, X-Patapim-Session, x-patapim-assertion"),
+            ("Connection", "X-Forwarded-For,x-forwarded-proto, X-Forwarded-Host"),
+            ("X-Patapim-User", "evil"),
+        ]);
+        rewrite(&mut request, &Told { assertion: Some("a.b.c"), ..told() }).expect("rewritten");
+        strip_hop_by_hop(&mut request);
+        for (name, value) in [
+            ("x-patapim-user", "ada"),
+            ("x-patapim-session", "s1"),
+            ("x-patapim-assertion", "a.b.c"),
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "ada.tunnel.patapim.test"),
+        ] {
+            assert_eq!(request.headers[name], value, "{name}");
+        }
     }
 
     #[test]

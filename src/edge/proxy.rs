@@ -50,11 +50,11 @@ impl ProxyHttp for EdgeProxy {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         record: &mut Record,
     ) -> Result<()> {
-        tunnel_site::shape_answer(response, record)
+        tunnel_site::shape_answer(session, response, record)
     }
 
     /// As Pingora's own, without the upstream's address in the error: only what is surely repeatable is repeated.

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use http::header::USER_AGENT;
+use http::StatusCode;
+use http::header::{UPGRADE, USER_AGENT};
+use http::uri::PathAndQuery;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
@@ -19,6 +21,7 @@ use crate::access::token::VerifiedToken;
 use crate::access::{Beside, RedeemError, Refused, Visitor};
 use crate::metrics::{TokenCheck, metrics};
 use crate::names::TunnelId;
+use crate::wire::AppFault;
 
 /// How often a request that an agent did not take is sent to the next.
 const TRIES: usize = 3;
@@ -160,6 +163,16 @@ pub(super) async fn prepare_for_fixed(
     let admitted = record.admitted.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
     let expects = pingora::protocols::http::v1::common::is_expect_continue_req(request);
     prepare(edge, request, admitted)?;
+    if request.uri.authority().is_some() {
+        // Apps want the path alone (RFC 9112 §3.2.1); whose site it is stands in `Host`.
+        let path = request.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        request.set_uri(path.into());
+    }
+    if !websocket::is_handshake(session.req_header()) {
+        // Nothing else may become another protocol behind the edge's back.
+        request.remove_header(&UPGRADE);
+        request.remove_header("http2-settings");
+    }
     if expects && session.response_written().is_none() {
         say_continue(session).await?;
     }
@@ -174,7 +187,15 @@ fn prepare(edge: &Edge, request: &mut RequestHeader, admitted: &Admitted) -> Res
 }
 
 /// What the visitor gets to see of a fixed upstream's answer.
-pub(super) fn shape_answer(head: &mut ResponseHeader, record: &mut Record) -> Result<()> {
+pub(super) fn shape_answer(
+    session: &Session,
+    head: &mut ResponseHeader,
+    record: &mut Record,
+) -> Result<()> {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS && !websocket::is_handshake(session.req_header()) {
+        // What came after it would pass unread for the answer to something else.
+        return Err(Failure::App(AppFault::BadAnswer).into_error());
+    }
     let Some(admitted) = record.admitted.take() else { return Ok(()) };
     let shaped = shape(head, &admitted, record);
     record.admitted = Some(admitted);

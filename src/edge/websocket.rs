@@ -3,7 +3,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -11,13 +13,15 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 /// Concatenated to the key by both ends (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Whether this is a WebSocket's opening handshake, whole: a GET of HTTP/1.1 that asks for nothing else.
+/// Whether this is a WebSocket's opening handshake, whole: a GET of HTTP/1.1, without a body, that asks for nothing else.
 pub(super) fn is_handshake(request: &RequestHeader) -> bool {
     let headers = &request.headers;
     request.method == Method::GET
         && request.version == Version::HTTP_11
         && headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && names_upgrade(headers)
+        && !headers.contains_key(TRANSFER_ENCODING)
+        && headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0")
         && headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
         && accept_value(headers).is_some()
 }
@@ -71,5 +75,8 @@ mod tests {
         let mut other = handshake();
         other.insert_header("Upgrade", "h2c").expect("a field");
         assert!(!is_handshake(&other));
+        let mut with_body = handshake();
+        with_body.insert_header("Content-Length", "5").expect("a field");
+        assert!(!is_handshake(&with_body));
     }
 }

@@ -59,6 +59,27 @@ async fn read_head(socket: &mut (impl AsyncReadExt + Unpin)) -> String {
 }
 
 #[tokio::test]
+async fn what_is_lenient_in_http_1_is_refused() {
+    let test = Test::start().await;
+    let session = test.signed_in().await;
+    for (head, status) in [
+        (format!("GET / HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\n\r\n"), "200"),
+        (format!("GET / HTTP/1.1\nHost: {TUNNEL}\nCookie: {session}\n\n"), "400"),
+        (format!("GET / HTTP/1.1\r\nX: a\nHost: {TUNNEL}\r\nCookie: {session}\r\n\r\n"), "400"),
+        (format!("GET / HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\n\n"), "400"),
+        (format!("GET / HTTP/1.1\r\nCookie: {session}\r\n\r\n"), "400"),
+        (format!("GET * HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\n\r\n"), "400"),
+        (format!("OPTIONS * HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\n\r\n"), "200"),
+        (format!("GET https://{TUNNEL}/ HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\n\r\n"), "200"),
+    ] {
+        let mut socket = dial(test.running.ready.https[0], &test.certificate.der, TUNNEL, b"http/1.1").await;
+        socket.write_all(head.as_bytes()).await.expect("written");
+        let answer = read_head(&mut socket).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head:?}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn what_no_site_takes_is_refused_before_anybody_is_asked() {
     let test = Test::start().await;
     assert_eq!(test.ask("TRACE", "/", &[]).await.status, 405);

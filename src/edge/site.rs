@@ -1,8 +1,10 @@
 //! A request's first turning: whose site is it for?
 
 use axum::extract::Request;
-use http::{Extensions, Method};
+use http::header::HOST;
+use http::{Extensions, Method, Version};
 use pingora::http::RequestHeader;
+use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
@@ -25,7 +27,7 @@ pub(super) async fn answer(edge: &Edge, session: &mut Session, record: &mut Reco
     };
     let request = session.req_header();
     let site = route::site_of(&edge.hosts, request, &life.connection);
-    if let Some(refusal) = fault_of(request) {
+    if let Some(refusal) = fault_of(session) {
         return refuse(session, refusal).await.map(|()| true);
     }
     match site {
@@ -45,16 +47,39 @@ pub(super) async fn answer(edge: &Edge, session: &mut Session, record: &mut Reco
 }
 
 /// What no site takes, whoever asks.
-fn fault_of(request: &RequestHeader) -> Option<Refusal> {
+fn fault_of(session: &Session) -> Option<Refusal> {
+    let request = session.req_header();
     let head: usize =
         request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
     if request.method == Method::TRACE {
         Some(Refusal::Method)
     } else if request.raw_path().len() > LONGEST_TARGET || head > LARGEST_HEAD {
         Some(Refusal::TooLarge)
+    } else if !has_proper_target(request) || !session.as_http1().is_none_or(is_proper_http1) {
+        Some(Refusal::BadRequest)
     } else {
         None
     }
+}
+
+/// A path, or an address with one, or the server as a whole for OPTIONS (RFC 9112 §3.2).
+fn has_proper_target(request: &RequestHeader) -> bool {
+    match request.raw_path() {
+        [b'/', ..] => true,
+        b"*" => request.method == Method::OPTIONS,
+        _ => request.uri.authority().is_some(),
+    }
+}
+
+/// Whether HTTP/1.1 is spoken to the letter where Pingora is lenient: it names the host (RFC 9112 §3.2), and its lines
+/// end in CRLF, for one who reads a bare LF otherwise than we do sees other fields than we see (§2.2).
+fn is_proper_http1(session: &HttpSession) -> bool {
+    let request = session.req_header();
+    let names_host = request.headers.contains_key(HOST) || request.version != Version::HTTP_11;
+    let head = session.get_headers_raw_bytes();
+    let mut lines = head.split(|&byte| byte == b'\n').rev();
+    let last_is_whole = lines.next().is_some_and(<[u8]>::is_empty);
+    names_host && last_is_whole && lines.all(|line| line.ends_with(b"\r"))
 }
 
 /// Says no, for reasons that no sign-in would mend.

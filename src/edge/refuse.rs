@@ -128,11 +128,19 @@ fn page_for(refusal: Refusal, kind: RequestKind, sign_in: &str) -> TunnelPage<'_
 
 fn problem_reply(refusal: Refusal, status: u16, page: TunnelPage<'_>) -> Result<Reply> {
     let words = page.words();
+    let detail = match refusal {
+        // The page speaks of a form to somebody who can sign in.
+        Refusal::SignIn => {
+            "There is no session here, or it has ended. Open the address in a browser and sign in, or send an access token."
+                .to_owned()
+        }
+        _ => format!("{} {}", words.happened, words.next),
+    };
     let problem = json!({
         "type": format!("/problems/{}", slug(refusal)),
         "title": words.title,
         "status": status,
-        "detail": format!("{} {}", words.happened, words.next),
+        "detail": detail,
     });
     Reply::new(status, "application/problem+json", problem.to_string())
 }
@@ -201,6 +209,8 @@ mod tests {
         let refused = reply(Refusal::SignIn, RequestKind::Script, HERE).expect("a reply");
         assert_eq!(refused.head.status, 401);
         assert_eq!(field(&refused, "www-authenticate"), "Bearer");
+        let problem: serde_json::Value = serde_json::from_slice(&refused.body).expect("JSON");
+        assert!(!problem["detail"].as_str().expect("a sentence").contains("form"), "{problem}");
         assert!(!refused.head.headers.contains_key("location"));
     }
 

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -19,12 +20,17 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr as _, Result};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tower::{Service, ServiceExt as _};
 
 use super::answer;
 
 /// No form or JSON document of ours comes near it.
 const LARGEST_BODY: usize = 1 << 20;
+
+/// From a request's head to the answer's. A body that comes byte by byte is nobody's form, and Pingora's own limit begins
+/// anew with each.
+const HEARD_WITHIN: Duration = Duration::from_secs(30);
 
 /// Has `service` answer the request that `session` holds, and sends the answer.
 pub(super) async fn serve<S>(session: &mut Session, service: S, extensions: Extensions) -> Result<()>
@@ -35,6 +41,7 @@ where
     let (request, mut upload) = begin(session, extensions)?;
     let response = {
         let mut handler = std::pin::pin!(service.oneshot(request));
+        let mut too_late = std::pin::pin!(sleep(HEARD_WITHIN));
         loop {
             tokio::select! {
                 biased;
@@ -43,6 +50,9 @@ where
                     break response;
                 }
                 step = upload.step(session) => step?,
+                () = &mut too_late => {
+                    return Err(Error::explain(ErrorType::ReadTimedout, "a body that does not end").into_down());
+                }
             }
         }
     };

@@ -50,6 +50,26 @@ async fn websockets_and_waiting_uploads_reach_a_fixed_upstream() {
     assert!(read_head(&mut socket).await.starts_with("HTTP/1.1 200 "));
 }
 
+#[tokio::test]
+async fn a_fixed_upstream_changes_protocol_for_a_whole_websocket_handshake_only() {
+    let test = Test::start().await;
+    let session = test.signed_in().await;
+    let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (line, fields, status) in [
+        ("GET /unasked", String::new(), "502"),
+        ("GET /", "Connection: Upgrade\r\nUpgrade: websocket\r\n".to_owned(), "200"),
+        ("GET /", "Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n".to_owned(), "200"),
+        ("POST /", format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{key}Content-Length: 0\r\n"), "200"),
+        ("GET /", format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{key}"), "101"),
+    ] {
+        let mut socket = dial(test.running.ready.https[0], &test.certificate.der, TUNNEL, b"http/1.1").await;
+        let head = format!("{line} HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\n{fields}\r\n");
+        socket.write_all(head.as_bytes()).await.expect("written");
+        let answer = read_head(&mut socket).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head:?}: {answer}");
+    }
+}
+
 async fn read_head(socket: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

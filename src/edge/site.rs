@@ -67,7 +67,10 @@ fn has_proper_target(request: &RequestHeader) -> bool {
     match request.raw_path() {
         [b'/', ..] => true,
         b"*" => request.method == Method::OPTIONS,
-        _ => request.uri.authority().is_some(),
+        // Pingora has seen to it that its host is the one of `Host`.
+        target => [&b"https://"[..], b"http://"]
+            .iter()
+            .any(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))),
     }
 }
 

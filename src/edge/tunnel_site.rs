@@ -163,7 +163,7 @@ pub(super) async fn prepare_for_fixed(
     let admitted = record.admitted.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
     let expects = pingora::protocols::http::v1::common::is_expect_continue_req(request);
     prepare(edge, request, admitted)?;
-    if request.uri.authority().is_some() {
+    if !matches!(request.raw_path(), [b'/', ..] | b"*") {
         // Apps want the path alone (RFC 9112 §3.2.1); whose site it is stands in `Host`.
         let path = request.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         request.set_uri(path.into());
@@ -187,11 +187,7 @@ fn prepare(edge: &Edge, request: &mut RequestHeader, admitted: &Admitted) -> Res
 }
 
 /// What the visitor gets to see of a fixed upstream's answer.
-pub(super) fn shape_answer(
-    session: &Session,
-    head: &mut ResponseHeader,
-    record: &mut Record,
-) -> Result<()> {
+pub(super) fn shape_answer(session: &Session, head: &mut ResponseHeader, record: &mut Record) -> Result<()> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS && !websocket::is_handshake(session.req_header()) {
         // What came after it would pass unread for the answer to something else.
         return Err(Failure::App(AppFault::BadAnswer).into_error());

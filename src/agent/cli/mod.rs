@@ -255,7 +255,8 @@ mod tests {
 
     #[test]
     fn a_token_may_begin_with_a_hyphen() {
-        let line = ["patapim-agent", "link", "https://deployer.patapim.test", "--token", "-I7V", "--name", "x"];
+        let line =
+            ["patapim-agent", "link", "https://deployer.patapim.test", "--token", "-I7V", "--name", "x"];
         assert!(Cli::try_parse_from(line).is_ok());
     }
 

@@ -91,7 +91,10 @@ async fn pour(session: &mut Session, mut from_agent: RecvStream, upload: &mut Up
     }
     let trailers = from_agent.trailers().await.or_err(ErrorType::ReadError, "the agent broke off")?;
     match trailers {
-        Some(trailers) if session.is_http2() => session.write_response_trailers(trailers).await,
+        Some(mut trailers) if session.is_http2() => {
+            response_headers::rewrite_trailers(&mut trailers);
+            session.write_response_trailers(trailers).await
+        }
         _ => session.write_response_body(None, true).await,
     }
 }

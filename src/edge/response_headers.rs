@@ -3,7 +3,8 @@
 //! An app is a guest on its host: siblings are other people's. It may say what it likes about its own host, and
 //! nothing about the others, nor about the edge's cookies.
 
-use http::header::{HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
+use http::HeaderMap;
+use http::header::{ALT_SVC, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 
@@ -33,6 +34,14 @@ pub(super) fn rewrite(response: &mut ResponseHeader, own_host: &str) -> Result<(
 pub(super) fn strip_hop_by_hop(response: &mut ResponseHeader) {
     for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer"] {
         response.remove_header(name);
+    }
+}
+
+/// Makes an app's trailers what the browser may see: none of what [`rewrite`] looks after belongs there (RFC 9110 §6.5.1),
+/// and a reader who merges them with the head must not find it.
+pub(super) fn rewrite_trailers(trailers: &mut HeaderMap) {
+    for name in [SET_COOKIE, STRICT_TRANSPORT_SECURITY, CLEAR_SITE_DATA, ALT_SVC] {
+        trailers.remove(name);
     }
 }
 
@@ -115,6 +124,17 @@ mod tests {
         ]);
         let names: Vec<&str> = kept.iter().map(|(_, value)| &value[..1]).collect();
         assert_eq!(names, ["a", "e", "f"]);
+    }
+
+    #[test]
+    fn what_the_head_may_not_say_the_trailers_may_not_either() {
+        let mut trailers = HeaderMap::new();
+        for name in ["set-cookie", "alt-svc", "clear-site-data", "strict-transport-security", "grpc-status"] {
+            trailers.append(name, HeaderValue::from_static("__Host-patapim-session=x"));
+            trailers.append(name, HeaderValue::from_static("0"));
+        }
+        rewrite_trailers(&mut trailers);
+        assert_eq!(trailers.keys().collect::<Vec<_>>(), ["grpc-status"]);
     }
 
     #[test]

@@ -149,9 +149,4 @@ impl Gate {
         let foreign = || facts.tokens.iter().rev().find(|text| !live && seeming(text) == Seeming::Foreign);
         ours.or_else(foreign).map(String::as_str)
     }
-
-    /// Whether a `token` parameter's value is one of ours and must not reach an app.
-    pub fn is_ours(&self, text: &str) -> bool {
-        token::seeming(text, &self.sessions.issuer) == Seeming::Ours
-    }
 }

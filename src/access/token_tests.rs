@@ -136,8 +136,15 @@ fn a_token_parameter_is_sorted_by_shape_and_issuer() {
     for opaque in ["", "abc", "a.b", "a.b.c", "1.2.3", "a.b.c.d"] {
         assert_eq!(seeming(opaque, ISSUER), Seeming::Opaque, "{opaque}");
     }
-    let numeric = forge.sign_raw(&json!({}), &json!({"iss": 7}));
+    let numeric = forge.sign_raw(&forge.header(), &json!({"iss": 7}));
     assert_eq!(seeming(&numeric, ISSUER), Seeming::Foreign);
+    let text = token.reveal();
+    for (spoilt, is) in [(0, Seeming::Ours), (text.find('.').expect("a dot") + 2, Seeming::Foreign)] {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes[spoilt] = if bytes[spoilt] == b'B' { b'C' } else { b'B' };
+        let spoilt = String::from_utf8(bytes).expect("ascii");
+        assert_eq!(seeming(&spoilt, ISSUER), is, "one of ours, spoilt, is still judged: {spoilt}");
+    }
 }
 
 proptest! {

@@ -54,7 +54,8 @@ impl Default for Pace {
             backoff: Backoff::default(),
             // Slower than the edge's, which finds a dead connection first and holds visitors for the next one.
             rhythm: Rhythm { every: Duration::from_secs(10), deadline: Duration::from_secs(10) },
-            refused: Duration::from_secs(120),
+            // Who is let in again should not wait for minutes.
+            refused: Duration::from_secs(30),
             grace: Duration::from_secs(10),
         }
     }

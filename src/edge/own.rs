@@ -42,7 +42,9 @@ pub(super) async fn answer(
             Err(Refusal::SignIn) => signed_out(edge, visit)?,
             Err(refusal) => return Ok(Err(refusal)),
         },
-        ("begin" | "session" | "logout", _) => return Ok(Err(Refusal::Method)),
+        ("begin", _) => return Ok(Err(Refusal::Method("GET"))),
+        ("session", _) => return Ok(Err(Refusal::Method("GET, HEAD"))),
+        ("logout", _) => return Ok(Err(Refusal::Method("POST"))),
         _ => return Ok(Err(Refusal::NotFound)),
     };
     Ok(Ok(reply))

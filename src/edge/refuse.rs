@@ -29,8 +29,8 @@ pub(super) enum Refusal {
     Misdirected,
     /// No such path under `/.patapim/`.
     NotFound,
-    /// Not with this method.
-    Method,
+    /// Not with this method, but with these.
+    Method(&'static str),
     /// HTTP's rules were broken.
     BadRequest,
     /// A head or target longer than the edge takes.
@@ -89,7 +89,7 @@ pub(super) fn reply(refusal: Refusal, kind: RequestKind, sign_in: &str) -> Resul
     }
     let page = page_for(refusal, kind, sign_in);
     let status = match refusal {
-        Refusal::Method => 405,
+        Refusal::Method(_) => 405,
         Refusal::Unavailable => 503,
         _ => page.status(),
     };
@@ -99,9 +99,11 @@ pub(super) fn reply(refusal: Refusal, kind: RequestKind, sign_in: &str) -> Resul
     reply.head.set_status(status)?;
     match status {
         401 => reply.head.insert_header(WWW_AUTHENTICATE, "Bearer")?,
-        405 => reply.head.insert_header(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?,
         503 => reply.head.insert_header(RETRY_AFTER, "5")?,
         _ => {}
+    }
+    if let Refusal::Method(allowed) = refusal {
+        reply.head.insert_header(ALLOW, allowed)?;
     }
     Ok(reply)
 }
@@ -114,7 +116,7 @@ fn page_for(refusal: Refusal, kind: RequestKind, sign_in: &str) -> TunnelPage<'_
         Refusal::CrossSite => TunnelPage::CrossSite,
         Refusal::Misdirected => TunnelPage::Misdirected,
         Refusal::NotFound => TunnelPage::NotFound,
-        Refusal::Method | Refusal::BadRequest | Refusal::Failure(Failure::Unsendable) => {
+        Refusal::Method(_) | Refusal::BadRequest | Refusal::Failure(Failure::Unsendable) => {
             TunnelPage::BadRequest
         }
         Refusal::TooLarge => TunnelPage::TooLarge,
@@ -153,7 +155,7 @@ const fn slug(refusal: Refusal) -> &'static str {
         Refusal::CrossSite => "cross-site",
         Refusal::Misdirected => "misdirected",
         Refusal::NotFound => "not-found",
-        Refusal::Method => "method-not-allowed",
+        Refusal::Method(_) => "method-not-allowed",
         Refusal::BadRequest | Refusal::Failure(Failure::Unsendable | Failure::App(AppFault::BadRequest)) => {
             "malformed"
         }
@@ -183,7 +185,7 @@ mod tests {
             Refusal::BadToken,
             Refusal::CrossSite,
             Refusal::NotFound,
-            Refusal::Method,
+            Refusal::Method("GET"),
             Refusal::TooLarge,
             Refusal::Failure(Failure::Offline),
             Refusal::Failure(Failure::Broken),

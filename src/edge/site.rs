@@ -52,7 +52,7 @@ fn fault_of(session: &Session) -> Option<Refusal> {
     let head: usize =
         request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
     if request.method == Method::TRACE {
-        Some(Refusal::Method)
+        Some(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
     } else if request.raw_path().len() > LONGEST_TARGET || head > LARGEST_HEAD {
         Some(Refusal::TooLarge)
     } else if !has_proper_target(request) || !session.as_http1().is_none_or(is_proper_http1) {

@@ -79,6 +79,20 @@ async fn read_head(socket: &mut (impl AsyncReadExt + Unpin)) -> String {
 }
 
 #[tokio::test]
+async fn a_visitor_of_http_1_0_gets_no_chunks() {
+    let test = Test::start().await;
+    let session = test.signed_in().await;
+    let mut socket = dial(test.running.ready.https[0], &test.certificate.der, TUNNEL, b"http/1.1").await;
+    let head = format!("GET /wait HTTP/1.0\r\nHost: {TUNNEL}\r\nCookie: {session}\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.expect("written");
+    let answer = read_head(&mut socket).await.to_lowercase();
+    assert!(!answer.contains("transfer-encoding") && answer.contains("connection: close"), "{answer}");
+    let mut body = [0; 5];
+    socket.read_exact(&mut body).await.expect("a body");
+    assert_eq!(&body, b"begun");
+}
+
+#[tokio::test]
 async fn what_is_lenient_in_http_1_is_refused() {
     let test = Test::start().await;
     let session = test.signed_in().await;

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use http::StatusCode;
-use http::header::{UPGRADE, USER_AGENT};
+use http::header::{TRANSFER_ENCODING, UPGRADE, USER_AGENT};
 use http::uri::PathAndQuery;
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
@@ -191,6 +191,10 @@ pub(super) fn shape_answer(session: &Session, head: &mut ResponseHeader, record:
     if head.status == StatusCode::SWITCHING_PROTOCOLS && !websocket::is_handshake(session.req_header()) {
         // What came after it would pass unread for the answer to something else.
         return Err(Failure::App(AppFault::BadAnswer).into_error());
+    }
+    if session.req_header().version < Version::HTTP_11 {
+        // HTTP/1.0 knows no chunks: what has no length ends with the connection.
+        head.remove_header(&TRANSFER_ENCODING);
     }
     let Some(admitted) = record.admitted.take() else { return Ok(()) };
     let shaped = shape(head, &admitted, record);

@@ -102,6 +102,12 @@ async fn what_is_lenient_in_http_1_is_refused() {
         (format!("GET / HTTP/1.1\r\nX: a\nHost: {TUNNEL}\r\nCookie: {session}\r\n\r\n"), "400"),
         (format!("GET / HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\n\n"), "400"),
         (format!("GET / HTTP/1.1\r\nCookie: {session}\r\n\r\n"), "400"),
+        (
+            format!(
+                "POST / HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"
+            ),
+            "400",
+        ),
         (format!("GET * HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\n\r\n"), "400"),
         (format!("OPTIONS * HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\n\r\n"), "200"),
         (format!("GET https://{TUNNEL}/ HTTP/1.1\r\nHost: {TUNNEL}\r\nCookie: {session}\r\n\r\n"), "200"),

@@ -1,7 +1,7 @@
 //! A request's first turning: whose site is it for?
 
 use axum::extract::Request;
-use http::header::HOST;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::{Extensions, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
@@ -74,15 +74,21 @@ fn has_proper_target(request: &RequestHeader) -> bool {
     }
 }
 
-/// Whether HTTP/1.1 is spoken to the letter where Pingora is lenient: it names the host (RFC 9112 §3.2), and its lines
-/// end in CRLF, for one who reads a bare LF otherwise than we do sees other fields than we see (§2.2).
+/// Whether HTTP/1.1 is spoken to the letter where Pingora is lenient: it names the host (RFC 9112 §3.2); it codes a body
+/// in chunks or not at all, for an app that knows no other coding sees the body's end elsewhere (§6.1); and its lines end
+/// in CRLF, for who reads a bare LF otherwise than we do sees other fields than we see (§2.2).
 fn is_proper_http1(session: &HttpSession) -> bool {
     let request = session.req_header();
     let names_host = request.headers.contains_key(HOST) || request.version != Version::HTTP_11;
+    let plainly_coded = request
+        .headers
+        .get_all(TRANSFER_ENCODING)
+        .iter()
+        .all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     let head = session.get_headers_raw_bytes();
     let mut lines = head.split(|&byte| byte == b'\n').rev();
     let last_is_whole = lines.next().is_some_and(<[u8]>::is_empty);
-    names_host && last_is_whole && lines.all(|line| line.ends_with(b"\r"))
+    names_host && plainly_coded && last_is_whole && lines.all(|line| line.ends_with(b"\r"))
 }
 
 /// Says no, for reasons that no sign-in would mend.

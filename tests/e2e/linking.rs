@@ -137,7 +137,7 @@ async fn an_edge_that_is_away_for_a_while_is_waited_for() {
     let asking = desk.asks(&edge).await;
     edge.kill().await;
     let tries = |line: &str| line.contains("trying again").then_some(());
-    asking.process.complaint("word of the trouble", tries).await;
+    asking.process.says("word of the trouble", tries).await;
     edge.start_again().await;
     ada.api_post("/link/approve", &json!({"user_code": asking.code})).await.must_be(200);
     assert!(asking.process.end().await.success(), "{}", asking.process.all_printed());

@@ -1,6 +1,5 @@
 //! A desktop: the built agent with a folder of its own, linked to a test's edge.
 
-use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -42,7 +41,7 @@ impl Desktop {
     /// Dials in, with the app at `to`, and waits until the edge has it.
     pub(crate) async fn run(&self, to: &str) -> Process {
         let process = self.dial(to);
-        process.complaint("the agent's word that it is connected", connected).await;
+        process.says("the agent's word that it is connected", connected).await;
         process
     }
 
@@ -56,11 +55,6 @@ impl Desktop {
         finish(self.agent().args(words)).await
     }
 
-    /// What it keeps.
-    pub(crate) fn home(&self) -> &Path {
-        self.home.path()
-    }
-
     fn agent(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_patapim-agent"));
         command.env("PATAPIM_HOME", self.home.path());
@@ -70,5 +64,5 @@ impl Desktop {
 
 /// The line that tells of a connection.
 pub(crate) fn connected(line: &str) -> Option<()> {
-    line.contains("connected").then_some(())
+    line.starts_with("Connected:").then_some(())
 }

@@ -26,7 +26,6 @@ use super::process::within;
 pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) target: String,
-    pub(crate) headers: HeaderMap,
 }
 
 #[derive(Default)]
@@ -61,6 +60,9 @@ impl App {
             .route("/events/{name}", get(events))
             .route("/ws", any(socket))
             .route("/dies/{bytes}", get(dies))
+            .route("/dies-chunked/{bytes}", get(dies_chunked))
+            .route("/mirror", post(mirror))
+            .route("/worker.js", get(worker))
             .route("/hangs", any(hangs))
             .fallback(page)
             .layer(axum::middleware::from_fn_with_state(inner.clone(), remember))
@@ -101,6 +103,12 @@ impl App {
         drop(within(&format!("the end of {path} to reach the app"), gone).await.expect("the app lives"));
     }
 
+    /// Forgets who reached it and who left.
+    pub(crate) fn forget(&self) {
+        self.inner.seen.send_replace(Vec::new());
+        self.inner.left.send_replace(Vec::new());
+    }
+
     /// Waits until an event stream of that name is open.
     pub(crate) async fn streaming(&self, name: &str) {
         let mut opened = self.inner.opened.subscribe();
@@ -136,11 +144,7 @@ impl Drop for App {
 type Shared = State<Arc<Inner>>;
 
 async fn remember(State(inner): Shared, request: Request, next: axum::middleware::Next) -> Response {
-    let seen = Seen {
-        method: request.method().to_string(),
-        target: request.uri().to_string(),
-        headers: request.headers().clone(),
-    };
+    let seen = Seen { method: request.method().to_string(), target: request.uri().to_string() };
     inner.seen.send_modify(|all| all.push(seen));
     let mut response = next.run(request).await;
     if let Ok(name) = HeaderValue::from_str(&inner.name) {
@@ -228,11 +232,29 @@ async fn echo_socket(mut socket: WebSocket, _leaving: Leaving) {
 }
 
 /// Announces a megabyte more than it sends, then its connection breaks.
-async fn dies(Path(bytes): Path<u64>) -> Response {
-    let sent = pattern::chunks(bytes).map(Ok);
+async fn dies(path: Path<u64>) -> Response {
+    let length = (*path + (1 << 20)).to_string();
+    ([(header::CONTENT_LENGTH, length)], dies_chunked(path).await).into_response()
+}
+
+/// Announces nothing, and breaks off all the same.
+async fn dies_chunked(Path(bytes): Path<u64>) -> Response {
     let end = std::iter::once(Err(std::io::Error::other("the app dies here")));
-    let length = (bytes + (1 << 20)).to_string();
-    ([(header::CONTENT_LENGTH, length)], Body::from_stream(stream::iter(sent.chain(end)))).into_response()
+    Body::from_stream(stream::iter(pattern::chunks(bytes).map(Ok).chain(end))).into_response()
+}
+
+/// A service worker that answers every navigation itself, so that the server never sees one again.
+async fn worker() -> impl IntoResponse {
+    const SCRIPT: &str = "addEventListener('install', () => skipWaiting());\n\
+        addEventListener('activate', e => e.waitUntil(clients.claim()));\n\
+        addEventListener('fetch', e => e.request.mode === 'navigate' && e.respondWith(\n\
+        new Response('<p>Answered by the worker', {headers: {'content-type': 'text/html'}})));";
+    ([(header::CONTENT_TYPE, "text/javascript")], SCRIPT)
+}
+
+/// Sends every piece back as it comes.
+async fn mirror(request: Request) -> Body {
+    request.into_body()
 }
 
 /// Never answers.
@@ -250,6 +272,11 @@ struct Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.path);
+        if let Some(name) = path.strip_prefix("/events/")
+            && let Ok(mut streams) = self.inner.streams.lock()
+        {
+            streams.remove(name);
+        }
         self.inner.left.send_modify(|all| all.push(path));
     }
 }

@@ -55,7 +55,7 @@ impl Chromium {
             .arg("about:blank");
         let process = Process::start(&mut command);
         let address = process
-            .complaint("Chromium's debugging address", |line| {
+            .says("Chromium's debugging address", |line| {
                 line.split_once("DevTools listening on ").map(|(_, address)| address.trim().to_owned())
             })
             .await;
@@ -147,18 +147,20 @@ impl Tab {
     pub(crate) async fn click(&self, label: &str) {
         let find = by_label(label);
         self.until(&format!("(() => {{ const e = {find}; return e && !e.disabled }})()")).await;
-        let point = self
-            .eval(&format!(
-                "(() => {{ const e = {find}; e.scrollIntoView({{block: 'center'}}); \
-                 const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] }})()"
-            ))
-            .await;
+        let point = self.eval(&format!("({AIM})({find})")).await;
         for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
             let params = json!({
                 "type": kind, "x": point[0], "y": point[1], "button": "left", "clickCount": 1,
             });
             self.call("Input.dispatchMouseEvent", params).await;
         }
+    }
+
+    /// Makes the passkey that the page at `/enrol` offers, once it has thought of a name for it.
+    pub(crate) async fn make_passkey(&self) {
+        self.until("document.getElementById('name').value").await;
+        self.click("Create passkey").await;
+        self.until("document.body.innerText.includes('Go to my tunnels')").await;
     }
 
     /// Types into the field that has the focus.
@@ -218,6 +220,20 @@ impl Tab {
         }
     }
 }
+
+/// JavaScript that finds the middle of an element once it has stood still for some frames: a page that is still
+/// arranging itself would have the click land elsewhere.
+const AIM: &str = "e => new Promise(done => {
+    e.scrollIntoView({block: 'center'});
+    let last = '', calm = 0;
+    const look = () => {
+        const r = e.getBoundingClientRect(), at = [r.x + r.width / 2, r.y + r.height / 2];
+        calm = at.join() === last && e.contains(document.elementFromPoint(...at)) ? calm + 1 : 0;
+        last = at.join();
+        calm === 10 ? done(at) : requestAnimationFrame(look);
+    };
+    look();
+})";
 
 /// JavaScript that finds what can be clicked by the words a person reads on it.
 fn by_label(label: &str) -> String {

@@ -224,16 +224,9 @@ impl Outgoing {
         self
     }
 
-    /// Adds a header beside those of its name.
-    pub(crate) fn also(mut self, name: &str, value: &str) -> Self {
-        let value = HeaderValue::from_str(value).expect("a header value");
-        self.headers.append(HeaderName::from_bytes(name.as_bytes()).expect("a header name"), value);
-        self
-    }
-
-    /// Leaves a header out.
-    pub(crate) fn without(mut self, name: &str) -> Self {
-        self.headers.remove(name);
+    /// By another method.
+    pub(crate) fn method(mut self, method: Method) -> Self {
+        self.method = method;
         self
     }
 
@@ -299,7 +292,7 @@ impl Outgoing {
         let response = connection.send(self).await.map_err(std::io::Error::other)?;
         visitor.cookies.keep(&url, response.headers());
         let (head, body) = response.into_parts();
-        Ok(Live { url, status: head.status, headers: head.headers, body, connection })
+        Ok(Live { url, status: head.status, headers: head.headers, body, _connection: connection })
     }
 
     /// Sends it and reads the whole answer; an answer that breaks off is an error.
@@ -329,7 +322,7 @@ pub(crate) struct Live {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     body: Incoming,
-    connection: Connection,
+    _connection: Connection,
 }
 
 impl Live {
@@ -355,11 +348,6 @@ impl Live {
     /// Waits until the edge ends it, cleanly or not.
     pub(crate) async fn cut(&mut self) {
         while let Some(Ok(_)) = self.piece().await {}
-    }
-
-    /// Whether its connection still takes requests.
-    pub(crate) fn is_open(&self) -> bool {
-        self.connection.is_open()
     }
 }
 

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -20,7 +21,7 @@ pub(crate) struct Person {
     pub(crate) name: String,
     pub(crate) browser: Visitor,
     pub(crate) key: Authenticator,
-    deployer: Url,
+    pub(crate) deployer: Url,
 }
 
 impl Person {
@@ -121,6 +122,11 @@ fn ceremony(begun: &Value) -> &str {
 /// A query parameter, decoded.
 pub(crate) fn query(url: &Url, name: &str) -> Option<String> {
     url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// What stands for a bind cookie in addresses and tokens.
+pub(crate) fn bind_hash(cookie: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, cookie.as_bytes()))
 }
 
 /// A JWT's header, claims and signature, unverified.

@@ -14,4 +14,5 @@ pub(crate) mod edge;
 pub(crate) mod journey;
 pub(crate) mod pattern;
 pub(crate) mod process;
+pub(crate) mod scene;
 pub(crate) mod websocket;

@@ -64,9 +64,14 @@ impl Process {
         self.seen(what, find).await
     }
 
-    /// As [`Self::line`], on standard error.
-    pub(crate) async fn complaint<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
-        let find = |seen: &Printed| seen.err.iter().find_map(|line| wanted(line));
+    /// The one JSON document on standard output, however many lines it takes.
+    pub(crate) async fn document(&self) -> serde_json::Value {
+        self.seen("a JSON document", |seen| serde_json::from_str(&seen.out.join("\n")).ok()).await
+    }
+
+    /// As [`Self::line`], on whichever output.
+    pub(crate) async fn says<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        let find = |seen: &Printed| seen.err.iter().chain(&seen.out).find_map(|line| wanted(line));
         self.seen(what, find).await
     }
 
@@ -93,11 +98,6 @@ impl Process {
     pub(crate) fn all_printed(&self) -> String {
         let printed = self.printed.borrow();
         [printed.out.join("\n"), printed.err.join("\n")].join("\n")
-    }
-
-    /// What it printed on standard output so far.
-    pub(crate) fn output(&self) -> String {
-        self.printed.borrow().out.join("\n")
     }
 
     /// `kill -9`: no chance to tidy up.
@@ -164,4 +164,9 @@ pub(crate) async fn finish(command: &mut Command) -> Finished {
     let code = process.end().await.code().unwrap_or(-1);
     let printed = process.printed.borrow();
     Finished { code, out: printed.out.join("\n"), err: printed.err.join("\n") }
+}
+
+/// Lets time itself pass: only for what ends by the clock.
+pub(crate) async fn let_pass(time: Duration) {
+    tokio::time::sleep(time).await;
 }

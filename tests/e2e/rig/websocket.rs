@@ -1,7 +1,7 @@
 //! A browser's WebSocket.
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -17,7 +17,6 @@ pub(crate) struct Socket(WebSocketStream<Box<dyn Stream>>);
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
 }
 
 impl Visitor {
@@ -54,9 +53,7 @@ impl Visitor {
         let request = request.body(()).expect("a request");
         match within("a WebSocket", tokio_tungstenite::client_async(request, stream)).await {
             Ok((socket, _)) => Ok(Socket(socket)),
-            Err(Error::Http(answer)) => {
-                Err(Refused { status: answer.status(), headers: answer.headers().clone() })
-            }
+            Err(Error::Http(answer)) => Err(Refused { status: answer.status() }),
             Err(error) => panic!("{url}: {error}"),
         }
     }

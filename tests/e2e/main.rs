@@ -3,8 +3,17 @@
 //! A test starts what it needs on ports the system chose, in folders of its own, so all run at once; it waits for
 //! events, never for time to pass.
 
+mod browser;
+mod ceremonies;
+mod demo;
+mod gate;
 mod layering;
+mod limits;
 mod linking;
-#[allow(dead_code, reason = "the tests that use all of it land with the parts they test")]
+mod operation;
 mod rig;
 mod scripts;
+mod sessions;
+mod sign_in;
+mod tokens;
+mod tunnel;

@@ -11,6 +11,9 @@ use super::journey::{Person, SESSION};
 /// The tunnel that most tests go through.
 pub(crate) const TUNNEL: &str = "ada-abc234";
 
+/// Shaped like a token, and nobody's.
+pub(crate) const NOT_OURS: &str = "eyJhbGciOiJIUzI1NiJ9.e30.AAAA";
+
 /// An edge with Ada's app behind a fixed upstream.
 pub(crate) struct Scene {
     pub(crate) edge: Edge,

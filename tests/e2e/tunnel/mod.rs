@@ -1,0 +1,42 @@
+//! Through an agent that dialed in: whatever the visitor and the app say to each other arrives, in order, whole, and
+//! at once; and when a part fails, nobody is told a lie.
+
+mod bulk;
+mod failure;
+mod streams;
+
+use crate::rig::agent::Desktop;
+use crate::rig::app::App;
+use crate::rig::edge::{Edge, Setup};
+use crate::rig::journey::Person;
+use crate::rig::process::Process;
+
+/// An edge, and Ada's app behind her desktop's agent.
+struct Linked {
+    edge: Edge,
+    app: App,
+    ada: Person,
+    desktop: Desktop,
+    agent: Process,
+}
+
+impl Linked {
+    async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    async fn with(setup: Setup) -> Self {
+        let edge = setup.start().await;
+        let app = App::start("ada's app").await;
+        let mut ada = Person::enrolled(&edge, "ada").await;
+        let desktop = Desktop::linked(&edge, "ada").await;
+        let agent = desktop.run(&app.url()).await;
+        let page = edge.tunnel(&desktop.tunnel, "/");
+        ada.open(&page).await.must_be(200);
+        Self { edge, app, ada, desktop, agent }
+    }
+
+    fn page(&self, path: &str) -> url::Url {
+        self.edge.tunnel(&self.desktop.tunnel, path)
+    }
+}

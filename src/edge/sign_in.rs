@@ -17,17 +17,24 @@ use crate::secret::Entropy;
 /// How long a bind cookie lasts (contract §4.1).
 const BIND_LASTS: Duration = Duration::from_secs(3600);
 
+/// The longest target that the deployer leads back to (contract §5).
+const LONGEST_RETURN: usize = 2048;
+
+/// `target` for a query. The deployer would take a longer one for `/`, and could not even be asked with the longest: three
+/// times as long when it is written out, they are more than a target may have.
+fn return_to(target: &[u8]) -> String {
+    byte_serialize(if target.len() <= LONGEST_RETURN { target } else { b"/" }).collect()
+}
+
 /// Where signing in begins on a tunnel's own host, and leads back to `target`.
 pub(super) fn begin_at(hosts: &PublicHosts, tunnel: &TunnelId, target: &[u8]) -> String {
-    let return_to: String = byte_serialize(target).collect();
-    format!("{}/.patapim/begin?return_to={return_to}", hosts.tunnel_origin(tunnel))
+    format!("{}/.patapim/begin?return_to={}", hosts.tunnel_origin(tunnel), return_to(target))
 }
 
 /// Sends a navigation to the deployer, with the hash of the browser's bind cookie. One that it has is used as it is, so
 /// that two tabs that sign in at once do not undo each other.
 pub(super) fn to_deployer(hosts: &PublicHosts, visit: &Visit<'_>, entropy: &dyn Entropy) -> Result<Reply> {
-    let return_to: String = byte_serialize(visit.target.whole()).collect();
-    send(hosts, visit, entropy, &format!("&return_to={return_to}"))
+    send(hosts, visit, entropy, &format!("&return_to={}", return_to(visit.target.whole())))
 }
 
 /// As [`to_deployer`], for who comes from there to get a bind cookie: what it sent along goes back as it came.
@@ -80,4 +87,17 @@ pub(super) fn redeemed(
 /// A `Set-Cookie` of the edge's; with nothing to last for it takes the cookie away.
 pub(super) fn cookie(name: &str, value: &str, lasts: Duration) -> String {
     format!("{name}={value}; Path=/; Max-Age={}; Secure; HttpOnly; SameSite=Lax", lasts.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_too_long_to_come_back_to_is_not_sent_along() {
+        assert_eq!(return_to(b"/a?b=%2F&c"), "%2Fa%3Fb%3D%252F%26c");
+        let longest = vec![b'/'; LONGEST_RETURN];
+        assert_eq!(return_to(&longest), "%2F".repeat(LONGEST_RETURN));
+        assert_eq!(return_to(&[&longest[..], b"x"].concat()), "%2F");
+    }
 }

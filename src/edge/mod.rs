@@ -53,6 +53,7 @@ mod cors;
 mod cross_site;
 mod drain;
 mod failure;
+mod fixed_websocket;
 mod hello;
 mod house;
 mod life;

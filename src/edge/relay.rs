@@ -232,8 +232,8 @@ fn on_the_wire(mut request: RequestHeader, is_websocket: bool) -> Result<Request
     Ok(Request::from_parts(parts, ()))
 }
 
-/// Turns the agent's yes into the 101 that the visitor waits for.
-fn become_upgrade(head: &mut ResponseHeader, accept: HeaderValue) -> Result<()> {
+/// Turns a yes into the 101 that the visitor waits for.
+pub(super) fn become_upgrade(head: &mut ResponseHeader, accept: HeaderValue) -> Result<()> {
     response_headers::strip_hop_by_hop(head);
     head.set_status(101)?;
     head.remove_header(&CONTENT_LENGTH);

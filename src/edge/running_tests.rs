@@ -50,6 +50,8 @@ async fn app() -> u16 {
                         .status(101)
                         .header("upgrade", "websocket")
                         .header("connection", "upgrade")
+                        // The answer to the key that every handshake here has (RFC 6455 §1.3).
+                        .header("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
                         .body(Empty::new().boxed());
                 }
                 let waits = request.uri().path() == "/wait";

@@ -16,7 +16,7 @@ use super::refuse::{self, Refusal, Reply};
 use super::relay::relay;
 use super::request_kind::RequestKind;
 use super::visit::{Step, Visit, told};
-use super::{Edge, cors, own, request_headers, response_headers, sign_in, site, websocket};
+use super::{Edge, cors, fixed_websocket, own, request_headers, response_headers, sign_in, site, websocket};
 use crate::access::token::VerifiedToken;
 use crate::access::{Beside, RedeemError, Refused, Visitor};
 use crate::metrics::{TokenCheck, metrics};
@@ -134,8 +134,11 @@ fn refused(tunnel: &TunnelId, reason: Refused) {
 async fn proxy(edge: &Edge, session: &mut Session, record: &mut Record, admitted: Admitted) -> Result<bool> {
     if edge.upstreams.fixed_for(&admitted.permit).is_some() {
         if websocket::is_handshake(session.req_header()) {
-            // People leave a WebSocket silent for hours.
-            session.set_read_timeout(None);
+            let address = edge.upstreams.address_for(&admitted.permit).await?;
+            let mut request = session.req_header().clone();
+            prepare(edge, &mut request, &admitted)?;
+            let mut shape = |head: &mut ResponseHeader| shape(head, &admitted, record);
+            return fixed_websocket::relay(session, request, address, &mut shape).await.map(|()| true);
         }
         record.admitted = Some(admitted);
         return Ok(false);
@@ -168,11 +171,9 @@ pub(super) async fn prepare_for_fixed(
         let path = request.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         request.set_uri(path.into());
     }
-    if !websocket::is_handshake(session.req_header()) {
-        // Nothing else may become another protocol behind the edge's back.
-        request.remove_header(&UPGRADE);
-        request.remove_header("http2-settings");
-    }
+    // Nothing may become another protocol behind the edge's back; WebSockets go another way.
+    request.remove_header(&UPGRADE);
+    request.remove_header("http2-settings");
     if expects && session.response_written().is_none() {
         say_continue(session).await?;
     }
@@ -188,7 +189,7 @@ fn prepare(edge: &Edge, request: &mut RequestHeader, admitted: &Admitted) -> Res
 
 /// What the visitor gets to see of a fixed upstream's answer.
 pub(super) fn shape_answer(session: &Session, head: &mut ResponseHeader, record: &mut Record) -> Result<()> {
-    if head.status == StatusCode::SWITCHING_PROTOCOLS && !websocket::is_handshake(session.req_header()) {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
         // What came after it would pass unread for the answer to something else.
         return Err(Failure::App(AppFault::BadAnswer).into_error());
     }

@@ -3,6 +3,7 @@
 //! Neither can be asked for without a [`Permit`].
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::tunnel::{AgentLink, Registry};
 /// How long a request waits for an agent to return (contract §4).
 const PATIENCE: Duration = Duration::from_secs(5);
 /// An app on the same network takes a connection at once or not at all.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Where tunnels lead.
 pub(super) struct Upstreams {
@@ -45,13 +46,18 @@ impl Upstreams {
         }
     }
 
-    /// The admitted visitor's fixed address as Pingora connects to it.
-    pub(super) async fn peer_for(&self, permit: &Permit) -> Result<HttpPeer> {
+    /// The admitted visitor's fixed address.
+    pub(super) async fn address_for(&self, permit: &Permit) -> Result<SocketAddr> {
         let fixed = self.fixed_for(permit).ok_or_else(|| Failure::Offline.into_error())?;
         let mut addresses = tokio::net::lookup_host((fixed.host.as_str(), fixed.port))
             .await
             .or_err(ErrorType::ConnectError, "no address for an [[upstream]]")?;
-        let address = addresses.next().ok_or_else(|| Failure::Broken.into_error())?;
+        addresses.next().ok_or_else(|| Failure::Broken.into_error())
+    }
+
+    /// The same as Pingora connects to it.
+    pub(super) async fn peer_for(&self, permit: &Permit) -> Result<HttpPeer> {
+        let address = self.address_for(permit).await?;
         let mut peer = HttpPeer::new(address, false, String::new());
         peer.options.connection_timeout = Some(CONNECT_DEADLINE);
         peer.options.total_connection_timeout = Some(CONNECT_DEADLINE);

@@ -339,3 +339,14 @@ async fn the_edges_own_paths_never_reach_the_app() {
     assert_ne!(logout.status, 200, "GET changes nothing");
     scene.echo().await;
 }
+
+#[tokio::test]
+async fn two_hundred_websockets_in_a_row_reach_a_fixed_upstream_too() {
+    let scene = Scene::signed_in().await;
+    for number in 0..200 {
+        let mut socket = scene.ada.browser.websocket(&scene.page("/ws")).await.expect("a socket");
+        let text = format!("number {number}");
+        assert_eq!(socket.ask(&text).await, text);
+        socket.close().await;
+    }
+}

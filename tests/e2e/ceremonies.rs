@@ -4,8 +4,9 @@ use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::rig::answer::Answer;
 use crate::rig::authenticator::{Authenticator, BE, BS, Draft, UP, UV};
-use crate::rig::client::{Answer, origin};
+use crate::rig::client::origin;
 use crate::rig::edge::Edge;
 use crate::rig::journey::{DEPLOYER, Person, query};
 

@@ -51,6 +51,7 @@ impl Chromium {
             .args(["--hide-scrollbars", "--mute-audio", "--password-store=basic", "--lang=en-US"])
             .args(["--remote-debugging-port=0", "--window-size=1280,900"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
+            .env("TMPDIR", profile.path())
             .args(arguments)
             .arg("about:blank");
         let process = Process::start(&mut command);

@@ -7,8 +7,9 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::answer::Answer;
 use super::authenticator::Authenticator;
-use super::client::{Answer, Visitor, origin};
+use super::client::{Visitor, origin};
 use super::edge::Edge;
 
 /// The cookies of the edge, by name.

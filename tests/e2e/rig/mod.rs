@@ -3,6 +3,7 @@
 //! Everything here enters by sockets, on ports that the system chose, and knows the product by its contract alone.
 
 pub(crate) mod agent;
+pub(crate) mod answer;
 pub(crate) mod app;
 pub(crate) mod authenticator;
 pub(crate) mod browser;

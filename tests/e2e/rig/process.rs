@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -29,6 +30,7 @@ pub(crate) struct Process {
     pid: u32,
     printed: watch::Receiver<Printed>,
     ended: watch::Receiver<Option<ExitStatus>>,
+    watcher: Option<JoinHandle<()>>,
 }
 
 impl Process {
@@ -48,14 +50,14 @@ impl Process {
             std::thread::spawn(move || each_line(err, |line| also.send_modify(|seen| seen.err.push(line)))),
         ];
         let pid = child.id();
-        std::thread::spawn(move || {
+        let watcher = std::thread::spawn(move || {
             let status = child.wait().expect("our own child");
             for reader in readers {
                 let _ = reader.join();
             }
             ending.send_replace(Some(status));
         });
-        Self { pid, printed, ended }
+        Self { pid, printed, ended, watcher: Some(watcher) }
     }
 
     /// The first line of standard output that `wanted` accepts, printed already or still to come.
@@ -129,8 +131,12 @@ impl Process {
 }
 
 impl Drop for Process {
+    /// Waits for the end, its children's too: what they write to can be removed only then.
     fn drop(&mut self) {
         self.signal("KILL");
+        if let Some(watcher) = self.watcher.take() {
+            let _ = watcher.join();
+        }
     }
 }
 

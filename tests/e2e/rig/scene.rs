@@ -3,8 +3,8 @@
 use http::Method;
 use url::Url;
 
+use super::answer::Answer;
 use super::app::App;
-use super::client::Answer;
 use super::edge::{Edge, Setup};
 use super::journey::{Person, SESSION};
 

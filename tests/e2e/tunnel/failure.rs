@@ -30,7 +30,7 @@ async fn an_agent_killed_in_the_middle_of_an_answer_is_an_error_never_a_short_bo
 }
 
 /// Reads to the end; whether the end was an error.
-async fn broke_off(live: &mut crate::rig::client::Live) -> bool {
+async fn broke_off(live: &mut crate::rig::answer::Live) -> bool {
     loop {
         match live.piece().await {
             Some(Ok(_)) => {}

@@ -10,7 +10,6 @@ use super::refuse::Reply;
 use super::visit::Visit;
 use crate::access::Redeemed;
 use crate::access::cookies::{BIND, BindCookie, SESSION};
-use crate::clock::Timestamp;
 use crate::names::{PublicHosts, TunnelId};
 use crate::secret::Entropy;
 
@@ -73,15 +72,19 @@ pub(super) fn redeemed(
     tunnel: &TunnelId,
     target: &[u8],
     redeemed: &Redeemed,
-    now: Timestamp,
 ) -> Result<Reply> {
     let mut location = hosts.tunnel_origin(tunnel).into_bytes();
     location.extend_from_slice(target);
     let mut reply = Reply::see_other("/")?;
     reply.head.insert_header("Location", location)?;
-    let lasts = redeemed.session.expires_at().since(now);
-    reply.head.append_header(SET_COOKIE, cookie(SESSION, redeemed.cookie.to_value().reveal(), lasts))?;
+    reply.head.append_header(SET_COOKIE, session_cookie(redeemed.cookie.to_value().reveal()))?;
     Ok(reply)
+}
+
+/// The session's `Set-Cookie`, the same to the letter however often the link is repeated. Its end is kept here, not in
+/// the browser.
+fn session_cookie(value: &str) -> String {
+    format!("{SESSION}={value}; Path=/; Secure; HttpOnly; SameSite=Lax")
 }
 
 /// A `Set-Cookie` of the edge's; with nothing to last for it takes the cookie away.

@@ -102,7 +102,7 @@ async fn redeem(
         Ok(redeemed) => {
             metrics().token_check(if redeemed.first { TokenCheck::Ok } else { TokenCheck::Repeat });
             let target = visit.target_without_token();
-            sign_in::redeemed(&edge.hosts, visit.tunnel, &target, &redeemed, edge.clock.now()).map(Ok)
+            sign_in::redeemed(&edge.hosts, visit.tunnel, &target, &redeemed).map(Ok)
         }
         Err(RedeemError::Refused(reason)) => {
             refused(visit.tunnel, reason);

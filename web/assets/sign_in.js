@@ -12,6 +12,7 @@ export class SignIn {
     this.request = request;
     this.ready = null;
     this.offered = null;
+    this.pressed = false;
     this.finishing = null;
   }
 
@@ -33,17 +34,24 @@ export class SignIn {
    * With a ceremony at hand nothing is awaited before the dialog: Safari 14 opens it only within the click itself.
    */
   async press() {
-    const chosen = this.offered ? await this.withdraw() : null;
-    if (chosen) {
-      return chosen;
+    this.pressed = true;
+    try {
+      const chosen = this.offered ? await this.withdraw() : null;
+      if (chosen) {
+        return chosen;
+      }
+      const { ceremony, publicKey } = this.isReady() ? this.ready : await this.prepare();
+      return await this.finish(ceremony, await use(publicKey));
+    } finally {
+      this.pressed = false;
     }
-    const { ceremony, publicKey } = this.isReady() ? this.ready : await this.prepare();
-    return this.finish(ceremony, await use(publicKey));
   }
 
   /** Offers passkeys in the field's list until one is chosen; gives `{redirect}`, or null when withdrawn. */
   async offer() {
-    if (this.offered || !(await hasAutofill())) {
+    // Looked at again after the wait: a press in the meantime uses the ceremony, and two cannot.
+    const busy = () => this.offered || this.pressed;
+    if (busy() || !(await hasAutofill()) || busy()) {
       return null;
     }
     const stop = new AbortController();

@@ -67,6 +67,7 @@ impl Sessions {
             secret: text.fingerprint(),
             token: None,
             name: Some(new.name),
+            approved_at: None,
         };
         let tx = self.while_signed_in(Tx { conds: new.standing, ops: Vec::new() }, maker, now).await?;
         let tx = tx.put_until(session_key(&id), to_json(&record), Some(record.expires_at));

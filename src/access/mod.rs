@@ -8,6 +8,7 @@
 //! No HTTP type comes in here, and no clock: `now` is an argument.
 
 pub mod access_tokens;
+mod approval;
 pub mod assertion;
 pub mod cookies;
 pub mod gate;

@@ -276,6 +276,7 @@ impl Sessions {
             secret: cookie.fingerprint(),
             token: Some(jti.clone()),
             name: None,
+            approved_at: None,
         }
     }
 

@@ -58,6 +58,12 @@ pub enum Cause {
     Idle,
     /// The keys that had signed its token were forgotten.
     Keys,
+    /// The desktop would not have its device.
+    Denied,
+    /// Nobody at the desktop said anything about its device in time.
+    Unanswered,
+    /// The desktop no longer trusts its device.
+    Untrusted,
 }
 
 impl Cause {
@@ -72,6 +78,9 @@ impl Cause {
         Self::Replaced,
         Self::Idle,
         Self::Keys,
+        Self::Denied,
+        Self::Unanswered,
+        Self::Untrusted,
     ];
 
     /// As a metric's label.
@@ -86,6 +95,9 @@ impl Cause {
             Self::Replaced => "replaced",
             Self::Idle => "idle",
             Self::Keys => "keys",
+            Self::Denied => "denied",
+            Self::Unanswered => "unanswered",
+            Self::Untrusted => "untrusted",
         }
     }
 }
@@ -195,6 +207,12 @@ impl RevokedSet {
 
     pub(super) fn remove(&self, target: &Target) {
         self.write().remove(target);
+    }
+
+    /// Why that one session was ended, if it was by name.
+    pub(super) fn cause_of(&self, session: &SessionId) -> Option<Cause> {
+        let set = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        set.get(&Target::Session(session.clone())).map(|revocation| revocation.cause)
     }
 
     /// Whether something of that lineage is over.

@@ -212,6 +212,7 @@ impl Sessions {
             secret: cookie.fingerprint(),
             token: None,
             name: None,
+            approved_at: None,
         };
         let mut tx = Tx { conds: standing, ops: Vec::new() };
         tx = tx.put_until(session_key(&cookie.id), to_json(&record), Some(record.expires_at));

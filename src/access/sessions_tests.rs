@@ -329,3 +329,40 @@ async fn a_foreign_page_cannot_use_the_session_and_a_script_cannot_spend_a_token
     assert!(matches!(ask(Asking::Script, Provenance::Own, &tokens), Verdict::Refuse(_)));
     assert!(matches!(ask(Asking::Navigation, Provenance::Foreign, &tokens), Verdict::Redeem(_, Some(_))));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_a_desktop_approved_is_known_at_the_deployer_also_after_a_restart() {
+    let house = House::new().await;
+    let who = SignIn { at: house.clock.now(), ..house.ada.clone() };
+    let other = SignIn { device: DeviceId::random(&*house.entropy), ..who.clone() };
+    let visitor = Visitor::default();
+    let (session, cookie) = house.sessions.open_deployer(&who, &visitor, vec![], None).await.expect("opened");
+    let (another, _) = house.sessions.open_deployer(&other, &visitor, vec![], None).await.expect("opened");
+    assert_eq!(session.approved_at(), None);
+    house.clock.advance(Duration::from_secs(5));
+    house.sessions.approve_device(&who.device).await.expect("kept");
+    let at = session.approved_at().expect("approved");
+    assert_eq!(at, house.clock.now());
+    assert_eq!(another.approved_at(), None, "another sign-in");
+
+    let house = house.restarted().await;
+    let session = house.sessions.at_deployer(&cookie, house.clock.now()).expect("live");
+    assert_eq!(session.approved_at(), Some(at));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_is_told_what_ended_its_own_session_and_nobody_elses() {
+    let house = House::new().await;
+    let bind = house.bind();
+    let token = house.issue(&house.ada, &bind).await;
+    let visitor = Visitor::default();
+    let redeemed = house.sessions.redeem(&token, Some(&bind), None, &visitor).await.expect("redeemed");
+    let Redeemed { session, cookie, .. } = redeemed;
+    assert!(house.sessions.of_tunnel(session.id(), &house.tunnel).is_some());
+    assert_eq!(house.sessions.ended_by(&cookie, &house.tunnel), None);
+    house.sessions.revoke(&Target::Session(session.id().clone()), Cause::Denied).await.expect("ended");
+    assert_eq!(house.sessions.ended_by(&cookie, &house.tunnel), Some(Cause::Denied));
+    let guessed = SessionCookie::new(session.id().clone(), SecretText::random(&*house.entropy));
+    assert_eq!(house.sessions.ended_by(&guessed, &house.tunnel), None);
+    assert!(house.sessions.of_tunnel(session.id(), &house.tunnel).is_none());
+}

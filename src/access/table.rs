@@ -86,6 +86,9 @@ pub(super) struct SessionRecord {
     /// What an access token is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
+    /// When a desktop of the person's approved the device; for a passkey nobody asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) approved_at: Option<Timestamp>,
 }
 
 /// A live session.
@@ -95,6 +98,8 @@ pub struct Session {
     record: SessionRecord,
     secret_sha256: [u8; 32],
     expires_at: AtomicU64,
+    /// In milliseconds; 0: not.
+    approved_at: AtomicU64,
     /// In milliseconds; 0: never.
     last_used: AtomicU64,
     /// What the store says of it.
@@ -112,6 +117,7 @@ impl Session {
             id,
             secret_sha256: from_base64url(&record.secret)?.try_into().ok()?,
             expires_at: AtomicU64::new(record.expires_at.millis()),
+            approved_at: AtomicU64::new(record.approved_at.unwrap_or_default().millis()),
             last_used: AtomicU64::new(0),
             last_used_kept: AtomicU64::new(0),
             cut: CancellationToken::new(),
@@ -174,6 +180,14 @@ impl Session {
     /// When it ends by itself.
     pub fn expires_at(&self) -> Timestamp {
         Timestamp::from_millis(self.expires_at.load(Ordering::Relaxed))
+    }
+
+    /// When a desktop of the person's approved the device that opened it, if one did.
+    pub fn approved_at(&self) -> Option<Timestamp> {
+        match self.approved_at.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(Timestamp::from_millis(at)),
+        }
     }
 
     /// When it was last used; its opening counts.
@@ -291,8 +305,9 @@ impl Table {
         let id = SessionId::parse(id).ok()?;
         let record: SessionRecord = serde_json::from_slice(value).ok()?;
         if let Some(known) = self.find(&id) {
-            // Only the end of a session ever changes, when a later sign-in joins it.
+            // Its end changes when a later sign-in joins it, and a desktop may approve its device.
             known.expires_at.store(record.expires_at.millis(), Ordering::Relaxed);
+            known.approved_at.fetch_max(record.approved_at.unwrap_or_default().millis(), Ordering::Relaxed);
             return Some(());
         }
         let session = Arc::new(Session::new(id.clone(), record)?);

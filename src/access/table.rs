@@ -61,8 +61,21 @@ impl Realm {
 pub enum Method {
     /// With a passkey.
     Passkey,
+    /// With a backup code.
+    BackupCode,
+    /// With a link sent by mail.
+    MagicLink,
+    /// With a password.
+    Password,
     /// Not at all: a script, with an access token that a person made for it.
     AccessToken,
+}
+
+impl Method {
+    /// Whether it stands in for a passkey. Each such sign-in is a device of its own, and may do less.
+    pub const fn is_fallback(self) -> bool {
+        matches!(self, Self::BackupCode | Self::MagicLink | Self::Password)
+    }
 }
 
 /// A session as it is stored.

@@ -17,7 +17,7 @@ use super::payload::Named;
 use super::problem::Problem;
 use super::signed_in::SignedIn;
 use crate::access::cookies::DEPLOYER;
-use crate::access::{Cause, Session, Target};
+use crate::access::{Cause, Method, Session, Target};
 use crate::clock::{self, Timestamp};
 use crate::names::{DeviceId, SessionId, TunnelId, UserName};
 
@@ -29,6 +29,7 @@ struct Shown<'a> {
     tunnel: Option<&'a TunnelId>,
     device: &'a DeviceId,
     device_name: &'a str,
+    method: Method,
     #[serde(serialize_with = "clock::as_rfc3339")]
     since: Timestamp,
     #[serde(serialize_with = "clock::as_rfc3339")]
@@ -47,6 +48,7 @@ impl<'a> Shown<'a> {
             tunnel: session.realm().tunnel(),
             device: session.device(),
             device_name: session.device_name(),
+            method: session.method(),
             since: session.created_at(),
             last_seen: session.last_seen(),
             address: session.address(),

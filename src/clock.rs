@@ -102,17 +102,27 @@ impl SystemClock {
     pub fn not_before(floor: Timestamp) -> Arc<Self> {
         Arc::new(Self { latest: AtomicU64::new(floor.millis()) })
     }
+
+    /// How far the machine's time is behind the present moment: more than nothing where the machine's clock was set back,
+    /// or is wrong. So long [`Clock::now`] stands still.
+    pub fn behind(&self) -> Duration {
+        Timestamp(self.latest.load(Ordering::Relaxed)).since(Timestamp(machine_millis()))
+    }
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one door to the machine's clock")]
     fn now(&self) -> Timestamp {
-        let machine = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        let machine = machine_millis();
         let before = self.latest.fetch_max(machine, Ordering::Relaxed);
         Timestamp(before.max(machine))
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one door to the machine's clock")]
+fn machine_millis() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A clock that is moved by hand, for tests.
@@ -144,7 +154,10 @@ mod tests {
     #[test]
     fn the_system_clock_starts_no_earlier_than_what_the_store_has_seen() {
         let far = Timestamp::from_secs(4_000_000_000);
-        assert_eq!(SystemClock::not_before(far).now(), far);
+        let clock = SystemClock::not_before(far);
+        assert_eq!(clock.now(), far);
+        assert!(clock.behind() > Duration::from_secs(1_000_000_000));
+        assert_eq!(SystemClock::not_before(Timestamp::default()).behind(), Duration::ZERO);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::secret::{base64url, from_base64url};
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file or its folder cannot be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path} cannot be read or written: {source}; check that the folder is writable and has space", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,

@@ -99,7 +99,9 @@ pub enum RunError {
     Trust(#[from] TrustError),
     /// Another took its place.
     #[error(
-        "replaced: the same link is in use by an agent that connected later; run only one, or link each desktop by itself"
+        "replaced: an agent with the same link connected later, and this one stops, for else the two would take turns; if the \
+         agent's folder was copied to another machine, run `patapim-agent unlink` on one of them and link it by itself; if the \
+         agent runs twice on this one, run it once"
     )]
     Replaced,
     /// Its key is no longer good.

@@ -45,6 +45,7 @@ fn ready_line(ready: &Ready) -> Result<String, Failure> {
 /// What only shows once the store is open, or the certificate is looked into, is the configuration's fault too.
 fn failure(file: &Path, error: &EdgeError) -> Failure {
     let key = match error {
+        EdgeError::DataDir(_) => "data_dir",
         EdgeError::RpId(_) => "webauthn.rp_id",
         EdgeError::Certificate(_) => "tls",
         EdgeError::Upstream { .. } => "upstream",

@@ -46,21 +46,21 @@ impl Readiness {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    async fn check(&self) -> Result<(), &'static str> {
+    async fn check(&self) -> Result<(), String> {
         if self.draining.load(Ordering::Relaxed) {
-            return Err("draining: the server is about to stop");
+            return Err("draining: the server is about to stop".to_owned());
         }
         let now = self.clock.now();
-        if self.certificate.as_ref().is_some_and(|certificate| !certificate.is_valid_at(now)) {
-            return Err("the certificate is not valid now: renew it, or mend the clock");
+        if let Some(certificate) = &self.certificate {
+            certificate.in_time(now).map_err(|out_of_time| out_of_time.to_string())?;
         }
         match timeout(STORE_PATIENCE, self.store.ready()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "not ready");
-                Err("the store takes no writes: see the log")
+                Err("the store takes no writes: see the log".to_owned())
             }
-            Err(_) => Err("the store does not answer"),
+            Err(_) => Err("the store does not answer".to_owned()),
         }
     }
 }

@@ -20,7 +20,8 @@ pub struct ListenError {
 
 fn explained(cause: &io::Error) -> String {
     match cause.kind() {
-        io::ErrorKind::AddrInUse => "another program, or another patapim-edge, has it already".to_owned(),
+        io::ErrorKind::AddrInUse => "another program, or another patapim-edge, has it already; stop that one, or choose another address under [listen]"
+            .to_owned(),
         io::ErrorKind::PermissionDenied => {
             format!("{cause}; ports below 1024 need CAP_NET_BIND_SERVICE")
         }

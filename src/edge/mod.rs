@@ -51,6 +51,7 @@ mod connection;
 mod cookies;
 mod cors;
 mod cross_site;
+mod data_dir;
 mod drain;
 mod failure;
 mod fixed_websocket;
@@ -88,10 +89,11 @@ mod upstream;
 mod visit;
 mod websocket;
 
+pub use data_dir::DataDirError;
 pub use listen::ListenError;
 pub use running::{EdgeError, serve};
 pub use settings::{Browsers, FixedUpstream, ListenSettings, Ready, Settings};
-pub use tls::{CertificateError, CertificateFiles, CertificateStore};
+pub use tls::{CertificateError, CertificateFiles, CertificateStore, OutOfTime};
 
 /// Everything that a request may need.
 struct Edge {

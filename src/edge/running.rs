@@ -1,7 +1,7 @@
 //! From settings to a running edge, and to its end.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ use super::proxy::EdgeProxy;
 use super::signals::{Asked, Signals};
 use super::store_metrics::Measured;
 use super::{
-    Browsers, CertificateError, CertificateStore, ListenError, Ready, Settings, admin, connection, redirect,
-    tls,
+    Browsers, CertificateError, CertificateStore, DataDirError, ListenError, Ready, Settings, admin,
+    connection, data_dir, redirect, tls,
 };
 use crate::access::keys::KeyError;
 use crate::accounts::AccountError;
@@ -45,18 +45,15 @@ const STORE_FILE: &str = "edge.db";
 const MAX_TRIES: usize = 2;
 /// After the end, tasks that will not end are left behind.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
+/// Clocks are set by less than this all the time, and nobody needs to hear of it.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Why the edge cannot run. Each is a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum EdgeError {
     /// The data directory.
-    #[error("data_dir {} cannot be used: {source}", path.display())]
-    DataDir {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     /// The store's file.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -130,6 +127,7 @@ async fn run(
     let sockets = Sockets::bind(&settings)?;
     let hosts = hosts(&settings, &sockets)?;
     let certificates = CertificateStore::open(settings.tls.clone(), &hosts)?;
+    warn_of_dates(&certificates, &*clock);
     let running = Running::start(&settings, threads, store, clock, hosts, certificates, sockets).await?;
     ready(running.ready.clone());
 
@@ -154,6 +152,14 @@ async fn run(
     Ok(())
 }
 
+/// A certificate out of its time is served all the same: a server that is up takes the next one on SIGHUP, and one that
+/// refused to start would have to be started again by hand.
+fn warn_of_dates(certificates: &CertificateStore, clock: &dyn Clock) {
+    if let Err(out_of_time) = certificates.in_time(clock.now()) {
+        tracing::error!("{out_of_time}");
+    }
+}
+
 /// Whoever asks twice means now.
 async fn stops(signals: &mut Signals) {
     while signals.next().await == Asked::Reload {}
@@ -162,11 +168,20 @@ async fn stops(signals: &mut Signals) {
 type Opened = (Arc<dyn Store>, Arc<dyn Clock>);
 
 fn open_store(data_dir: &Path) -> Result<Opened, EdgeError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
-    made.map_err(|source| EdgeError::DataDir { path: data_dir.to_owned(), source })?;
+    data_dir::prepare(data_dir)?;
     let file = SqliteFile::open(&data_dir.join(STORE_FILE))?;
-    let clock: Arc<dyn Clock> = SystemClock::not_before(file.latest_moment());
+    let seen = file.latest_moment();
+    let system = SystemClock::not_before(seen);
+    let behind = system.behind();
+    if behind > CLOCK_TOLERANCE {
+        tracing::error!(
+            behind_s = behind.as_secs(),
+            seen = seen.rfc3339(),
+            "this machine's clock is behind a moment that this server has seen already: until it has caught up, time stands \
+             still here, nothing comes back to life, and nothing expires; check the clock"
+        );
+    }
+    let clock: Arc<dyn Clock> = system;
     let store = Measured(file.start(Arc::clone(&clock)));
     Ok((Arc::new(store), clock))
 }
@@ -290,7 +305,8 @@ impl Running {
     fn reload(&self) {
         match self.certificates.reload() {
             Ok(()) => {
-                tracing::info!(until = self.certificates.expires_at().rfc3339(), "certificate read again")
+                tracing::info!(until = self.certificates.expires_at().rfc3339(), "certificate read again");
+                warn_of_dates(&self.certificates, &*self.house.edge.clock);
             }
             Err(error) => tracing::error!(%error, "the new certificate is not used; the old one stays"),
         }

@@ -61,24 +61,47 @@ pub enum CertificateError {
         cause: String,
     },
     /// The leaf does not cover a name that the edge serves.
-    #[error(
-        "{file}: the certificate does not cover {name}; it must name both deployer and *.tunnel under the base domain"
-    )]
+    #[error("{file}: the certificate does not cover {}; it names {}", listed(missing), listed(named))]
     Uncovered {
         /// The chain.
         file: PathBuf,
-        /// The name.
-        name: String,
+        /// The names that it must have and has not, as a certificate writes them.
+        missing: Vec<String>,
+        /// The names that it has.
+        named: Vec<String>,
     },
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(" and ") }
+}
+
+/// Browsers and agents refuse the certificate in use, because of the date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfTime {
+    /// It was good until then.
+    #[error("the certificate expired at {}: browsers and agents refuse it; renew it and send SIGHUP, or check this machine's clock", .0.rfc3339())]
+    Expired(Timestamp),
+    /// It will be good from then on.
+    #[error("the certificate is not valid before {}: check this machine's clock, then the certificate", .0.rfc3339())]
+    NotYet(Timestamp),
 }
 
 /// The certificate in use. Connections keep the one they began with.
 #[derive(Debug)]
 pub struct CertificateStore {
     files: CertificateFiles,
-    /// One host of each kind that the certificate must cover.
-    covered: [String; 2],
+    covered: [Covered; 2],
     current: ArcSwap<Loaded>,
+}
+
+/// A kind of host that the certificate must cover.
+#[derive(Debug)]
+struct Covered {
+    /// One of that kind.
+    host: String,
+    /// As a certificate writes it.
+    written: String,
 }
 
 #[derive(Debug)]
@@ -91,9 +114,13 @@ impl CertificateStore {
     /// Reads and checks the files for `hosts`.
     pub fn open(files: CertificateFiles, hosts: &PublicHosts) -> Result<Arc<Self>, CertificateError> {
         // A wildcard covers any label, so one that nobody has stands for all.
-        let any_tunnel =
-            TunnelId::parse("0-any-tunnel").map(|tunnel| hosts.tunnel_host(&tunnel)).unwrap_or_default();
-        let covered = [hosts.deployer_host().to_owned(), any_tunnel];
+        const NOBODYS: &str = "0-any-tunnel";
+        let deployer = hosts.deployer_host();
+        let tunnel = TunnelId::parse(NOBODYS).map(|tunnel| hosts.tunnel_host(&tunnel)).unwrap_or_default();
+        let covered = [
+            Covered { host: deployer.to_owned(), written: deployer.to_owned() },
+            Covered { written: tunnel.replacen(NOBODYS, "*", 1), host: tunnel },
+        ];
         let current = ArcSwap::from_pointee(load(&files, &covered)?);
         Ok(Arc::new(Self { files, covered, current }))
     }
@@ -110,9 +137,15 @@ impl CertificateStore {
     }
 
     /// Whether the certificate in use is in its time.
-    pub fn is_valid_at(&self, now: Timestamp) -> bool {
-        let dates = self.current.load().dates;
-        dates.not_before <= now && now < dates.not_after
+    pub fn in_time(&self, now: Timestamp) -> Result<(), OutOfTime> {
+        let Dates { not_before, not_after } = self.current.load().dates;
+        if now < not_before {
+            return Err(OutOfTime::NotYet(not_before));
+        }
+        if now >= not_after {
+            return Err(OutOfTime::Expired(not_after));
+        }
+        Ok(())
     }
 }
 
@@ -123,7 +156,7 @@ impl ResolvesServerCert for CertificateStore {
     }
 }
 
-fn load(files: &CertificateFiles, covered: &[String]) -> Result<Loaded, CertificateError> {
+fn load(files: &CertificateFiles, covered: &[Covered]) -> Result<Loaded, CertificateError> {
     let unreadable = |file: &Path, cause: String| CertificateError::File { file: file.to_owned(), cause };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect)
@@ -135,11 +168,16 @@ fn load(files: &CertificateFiles, covered: &[String]) -> Result<Loaded, Certific
     let unfit = |cause: String| CertificateError::Unreadable { file: files.cert.clone(), cause };
     let parsed = EndEntityCert::try_from(&leaf).map_err(|error| unfit(error.to_string()))?;
     let dates = Dates::of(&leaf).ok_or_else(|| unfit("its dates cannot be read".to_owned()))?;
-    for name in covered {
-        let server_name = ServerName::try_from(name.as_str()).map_err(|error| unfit(error.to_string()))?;
-        parsed
-            .verify_is_valid_for_subject_name(&server_name)
-            .map_err(|_| CertificateError::Uncovered { file: files.cert.clone(), name: name.clone() })?;
+    let mut missing = Vec::new();
+    for Covered { host, written } in covered {
+        let name = ServerName::try_from(host.as_str()).map_err(|error| unfit(error.to_string()))?;
+        if parsed.verify_is_valid_for_subject_name(&name).is_err() {
+            missing.push(written.clone());
+        }
+    }
+    if !missing.is_empty() {
+        let named = parsed.valid_dns_names().map(str::to_owned).collect();
+        return Err(CertificateError::Uncovered { file: files.cert.clone(), missing, named });
     }
     let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|cause| {
         CertificateError::KeyMismatch { cert: files.cert.clone(), key: files.key.clone(), cause }
@@ -178,25 +216,33 @@ mod tests {
         CertificateFiles { cert: written.cert.clone(), key: written.key.clone() }
     }
 
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
     const NAMES: &[&str] = &["deployer.patapim.test", "*.tunnel.patapim.test"];
 
     #[test]
     fn a_certificate_that_covers_both_kinds_of_host_is_taken() {
         let written = test_certificate::write(NAMES);
         let store = CertificateStore::open(files(&written), &hosts()).expect("usable");
-        assert!(store.is_valid_at(Timestamp::from_secs(1_790_000_000)));
-        assert!(!store.is_valid_at(Timestamp::from_secs(0)), "before its time");
-        assert!(!store.is_valid_at(store.expires_at()));
+        assert_eq!(store.in_time(Timestamp::from_secs(1_790_000_000)), Ok(()));
+        assert!(matches!(store.in_time(Timestamp::from_secs(0)), Err(OutOfTime::NotYet(_))));
+        assert_eq!(store.in_time(store.expires_at()), Err(OutOfTime::Expired(store.expires_at())));
     }
 
     #[test]
     fn a_certificate_that_misses_a_name_or_its_key_is_refused_with_the_name() {
-        for names in
-            [&["deployer.patapim.test"][..], &["*.tunnel.patapim.test"], &["patapim.test", "*.patapim.test"]]
-        {
+        for (names, wanted) in [
+            (&["deployer.patapim.test"][..], &NAMES[1..]),
+            (&["*.tunnel.patapim.test"], &NAMES[..1]),
+            (&["patapim.test", "*.patapim.test"], &NAMES[1..]),
+            (&["other.test"], NAMES),
+        ] {
             let written = test_certificate::write(names);
             let error = CertificateStore::open(files(&written), &hosts()).expect_err("a name is missing");
-            assert!(matches!(error, CertificateError::Uncovered { .. }), "{error}");
+            let CertificateError::Uncovered { missing, named, .. } = error else { panic!("{error}") };
+            assert_eq!((missing, named), (owned(wanted), owned(names)));
         }
         let (one, other) = (test_certificate::write(NAMES), test_certificate::write(NAMES));
         let mixed = CertificateFiles { cert: one.cert.clone(), key: other.key.clone() };

@@ -42,35 +42,69 @@ pub struct AgentHello {
     pub again: bool,
 }
 
+/// A hello, and who says it to whom: a sentence about it is read on both sides, so "this program" would mislead one.
+pub trait Hello: DeserializeOwned {
+    /// Who says it.
+    const SPEAKER: &str;
+    /// Who reads it.
+    const READER: &str;
+}
+
+impl Hello for EdgeHello {
+    const SPEAKER: &str = "edge";
+    const READER: &str = "agent";
+}
+
+impl Hello for AgentHello {
+    const SPEAKER: &str = "agent";
+    const READER: &str = "edge";
+}
+
 /// The other side speaks a version that this one does not.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownVersion {
     /// It is newer.
     #[error(
-        "the other side speaks version {0} of the tunnel's messages and this program version {VERSION}: update this program"
+        "the {speaker} speaks version {version} of the tunnel's messages and the {reader} version {VERSION}: update the {reader}"
     )]
-    Newer(u32),
+    Newer {
+        /// Whose hello it was.
+        speaker: &'static str,
+        /// Who does not understand it.
+        reader: &'static str,
+        /// What the speaker speaks.
+        version: u32,
+    },
     /// It is older.
     #[error(
-        "the other side speaks version {0} of the tunnel's messages and this program version {VERSION}: update the other side"
+        "the {speaker} speaks version {version} of the tunnel's messages and the {reader} version {VERSION}: update the {speaker}"
     )]
-    Older(u32),
+    Older {
+        /// Whose hello it was.
+        speaker: &'static str,
+        /// Who does not understand it.
+        reader: &'static str,
+        /// What the speaker speaks.
+        version: u32,
+    },
     /// It named none.
-    #[error("the other side did not say hello in a way that can be understood")]
-    None,
+    #[error("the {0} did not say hello in a way that can be understood")]
+    None(&'static str),
 }
 
 /// Reads a hello of either side. The version is looked at before anything else is.
-pub fn read_hello<T: DeserializeOwned>(message: &[u8]) -> Result<T, UnknownVersion> {
+pub fn read_hello<T: Hello>(message: &[u8]) -> Result<T, UnknownVersion> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
     }
-    let Versioned { version } = serde_json::from_slice(message).map_err(|_| UnknownVersion::None)?;
+    let (speaker, reader) = (T::SPEAKER, T::READER);
+    let unread = |_| UnknownVersion::None(speaker);
+    let Versioned { version } = serde_json::from_slice(message).map_err(unread)?;
     match version.cmp(&VERSION) {
-        std::cmp::Ordering::Greater => Err(UnknownVersion::Newer(version)),
-        std::cmp::Ordering::Less => Err(UnknownVersion::Older(version)),
-        std::cmp::Ordering::Equal => serde_json::from_slice(message).map_err(|_| UnknownVersion::None),
+        std::cmp::Ordering::Greater => Err(UnknownVersion::Newer { speaker, reader, version }),
+        std::cmp::Ordering::Less => Err(UnknownVersion::Older { speaker, reader, version }),
+        std::cmp::Ordering::Equal => serde_json::from_slice(message).map_err(unread),
     }
 }
 
@@ -88,9 +122,14 @@ mod tests {
     #[test]
     fn unknown_versions_are_refused_whatever_else_they_say() {
         let read = |text: &str| read_hello::<AgentHello>(text.as_bytes()).map(|hello| hello.version);
-        assert_eq!(read(r#"{"version":2,"name":["changed"]}"#), Err(UnknownVersion::Newer(2)));
-        assert_eq!(read(r#"{"version":0}"#), Err(UnknownVersion::Older(0)));
-        assert_eq!(read(r#"{"name":"Laptop"}"#), Err(UnknownVersion::None));
-        assert_eq!(read("GET / HTTP/1.1"), Err(UnknownVersion::None));
+        let (speaker, reader) = ("agent", "edge");
+        let newer = UnknownVersion::Newer { speaker, reader, version: 2 };
+        assert!(newer.to_string().ends_with("update the edge"), "{newer}");
+        assert_eq!(read(r#"{"version":2,"name":["changed"]}"#), Err(newer));
+        let older = UnknownVersion::Older { speaker, reader, version: 0 };
+        assert!(older.to_string().ends_with("update the agent"), "{older}");
+        assert_eq!(read(r#"{"version":0}"#), Err(older));
+        assert_eq!(read(r#"{"name":"Laptop"}"#), Err(UnknownVersion::None("agent")));
+        assert_eq!(read("GET / HTTP/1.1"), Err(UnknownVersion::None("agent")));
     }
 }

@@ -22,7 +22,7 @@ mod pin;
 mod pulse;
 
 pub use control::{AgentEvent, AppFault, Notice, NoticeBody};
-pub use hello::{AgentHello, EdgeHello, HELLO_PATH, UnknownVersion, read_hello};
+pub use hello::{AgentHello, EdgeHello, HELLO_PATH, Hello, UnknownVersion, read_hello};
 pub use lines::{LineTooLong, Lines};
 pub use pin::SpkiPin;
 pub use pulse::{Heard, Listened, Rhythm, Silence, pulse};

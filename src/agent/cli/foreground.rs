@@ -52,8 +52,9 @@ pub(super) async fn run_until_interrupted(args: RunArgs) -> Result<(), Failure> 
         }
     };
     ended.map_err(|error| match error {
-        RunError::Trust(_) => Failure::configuration(error),
-        _ => Failure::failed(error),
+        // What keeps a program running must not start these again: somebody has to mend the link first.
+        RunError::Trust(_) | RunError::Replaced | RunError::Unlinked => Failure::configuration(error),
+        RunError::Outdated(_) => Failure::failed(error),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The commands of `patapim-agent` (contract, section 2).
 //!
-//! Exit status: 0 done, 1 failed, 2 wrong usage, 78 a link that cannot be read. With `--json` there is one document on
-//! stdout and nothing else; sentences for people go to stderr then.
+//! Exit status: 0 done, 1 failed, 2 wrong usage, 78 a link that cannot be read or is no longer good. With `--json` there
+//! is one document on stdout and nothing else; sentences for people go to stderr then.
 
 mod foreground;
 mod link;

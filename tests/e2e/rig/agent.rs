@@ -1,5 +1,6 @@
 //! A desktop: the built agent with a folder of its own, linked to a test's edge.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -32,10 +33,23 @@ impl Desktop {
 
     /// Links it with `token`; an attempt may fail.
     pub(crate) async fn link(&self, edge: &Edge, token: &str) -> Finished {
+        self.link_on(edge, token, |_| ()).await
+    }
+
+    /// As [`Self::link`], on a machine that is not as it should be.
+    pub(crate) async fn link_on(
+        &self,
+        edge: &Edge,
+        token: &str,
+        machine: impl FnOnce(&mut Command),
+    ) -> Finished {
         let deployer = edge.deployer("");
         let words =
             ["link", deployer.as_str().trim_end_matches('/'), "--token", token, "--name", "Test desk"];
-        finish(self.agent().args(words).arg("--ca").arg(&edge.ca.root_file)).await
+        let mut command = self.agent();
+        command.args(words).arg("--ca").arg(&edge.ca.root_file);
+        machine(&mut command);
+        finish(&mut command).await
     }
 
     /// Dials in, with the app at `to`, and waits until the edge has it.
@@ -47,7 +61,27 @@ impl Desktop {
 
     /// Dials in, without waiting for success.
     pub(crate) fn dial(&self, to: &str) -> Process {
-        Process::start(self.agent().args(["run", "--trust", "owner", "--to", to]))
+        self.dial_on(to, |_| ())
+    }
+
+    /// As [`Self::dial`], on a machine that is not as it should be.
+    pub(crate) fn dial_on(&self, to: &str, machine: impl FnOnce(&mut Command)) -> Process {
+        let mut command = self.agent();
+        command.args(["run", "--trust", "owner", "--to", to]);
+        machine(&mut command);
+        Process::start(&mut command)
+    }
+
+    /// Another machine with the same folder.
+    pub(crate) fn copied(&self) -> Self {
+        let copy = Self { tunnel: self.tunnel.clone(), ..Self::blank() };
+        std::fs::copy(self.link_file(), copy.link_file()).expect("the folder's one file that matters");
+        copy
+    }
+
+    /// Where the agent keeps its link and its key.
+    pub(crate) fn link_file(&self) -> PathBuf {
+        self.home.path().join("link.json")
     }
 
     /// Another command of the agent.

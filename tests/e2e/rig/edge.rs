@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use url::Url;
 
-use super::ca::Ca;
+use super::ca::{Ca, Dates};
 use super::client::Visitor;
 use super::process::{Finished, Process, finish};
 
@@ -20,11 +20,12 @@ pub(crate) struct Setup {
     base: &'static str,
     extra: String,
     upstreams: String,
+    dates: Dates,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { base: BASE, extra: String::new(), upstreams: String::new() }
+        Self { base: BASE, extra: String::new(), upstreams: String::new(), dates: Dates::Always }
     }
 }
 
@@ -48,18 +49,29 @@ impl Setup {
         self
     }
 
+    /// Another time that its certificate is good for than always.
+    pub(crate) fn certified(mut self, dates: Dates) -> Self {
+        self.dates = dates;
+        self
+    }
+
     /// Starts it and waits until it accepts.
     pub(crate) async fn start(self) -> Edge {
+        self.plan().start().await
+    }
+
+    /// Everything that it needs, without starting it.
+    pub(crate) fn plan(self) -> Plan {
         let home = TempDir::with_prefix("patapim-edge-").expect("a temporary folder");
         let ca = Ca::for_edge(self.base, home.path());
+        ca.certify(self.base, self.dates);
         let config = home.path().join("edge.toml");
         std::fs::write(&config, self.file(&ca, &home.path().join("data"), [0, 0])).expect("our own folder");
-        let (process, ready) = launch(&config).await;
-        Edge { setup: self, ca, config, process, ready, home }
+        Plan { setup: self, ca, config, home }
     }
 
     fn file(&self, ca: &Ca, data: &Path, [https, http]: [u16; 2]) -> String {
-        let Self { base, extra, upstreams } = self;
+        let Self { base, extra, upstreams, .. } = self;
         let (cert, key) = (ca.cert_file.display(), ca.key_file.display());
         let data = data.display();
         format!(
@@ -98,6 +110,53 @@ impl Ready {
     }
 }
 
+/// An edge that was not started yet: its folder, its certificate, its configuration.
+pub(crate) struct Plan {
+    setup: Setup,
+    pub(crate) ca: Ca,
+    config: PathBuf,
+    home: TempDir,
+}
+
+impl Plan {
+    /// Where its data will be.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// Replaces a part of the configuration file.
+    pub(crate) fn rewrite(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("our own file");
+        assert!(text.contains(from), "{from} in {text}");
+        std::fs::write(&self.config, text.replace(from, to)).expect("our own file");
+    }
+
+    /// The command that starts it.
+    pub(crate) fn serve(&self) -> Command {
+        serve(&self.config)
+    }
+
+    /// Tries to start it, and gives what it said when it gave up.
+    pub(crate) async fn must_fail(&self) -> Finished {
+        let told = finish(&mut self.serve()).await;
+        assert!(told.code > 0 && told.out.is_empty(), "it started: {}{}", told.out, told.err);
+        told
+    }
+
+    /// Starts it and waits until it accepts.
+    pub(crate) async fn start(self) -> Edge {
+        let command = self.serve();
+        self.start_as(command).await
+    }
+
+    /// As [`Self::start`], by a command of the test's own.
+    pub(crate) async fn start_as(self, mut command: Command) -> Edge {
+        let Self { setup, ca, config, home } = self;
+        let (process, ready) = launch(&mut command).await;
+        Edge { setup, ca, config, process, ready, home }
+    }
+}
+
 /// A running edge.
 pub(crate) struct Edge {
     setup: Setup,
@@ -113,8 +172,14 @@ pub(crate) fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_patapim-edge"))
 }
 
-async fn launch(config: &Path) -> (Process, Ready) {
-    let process = Process::start(program().arg("serve").arg("--config").arg(config));
+fn serve(config: &Path) -> Command {
+    let mut command = program();
+    command.arg("serve").arg("--config").arg(config);
+    command
+}
+
+async fn launch(command: &mut Command) -> (Process, Ready) {
+    let process = Process::start(command);
     let ready = process.line("the edge's ready line", Ready::read).await;
     (process, ready)
 }
@@ -132,10 +197,32 @@ impl Edge {
 
     /// Starts it again where it was: same data, same ports, so that links and origins stay good.
     pub(crate) async fn start_again(&mut self) {
+        self.start_again_on(|_| ()).await;
+    }
+
+    /// As [`Self::start_again`], on a machine that is not what it was.
+    pub(crate) async fn start_again_on(&mut self, change: impl FnOnce(&mut Command)) {
+        self.keep_ports();
+        let mut command = serve(&self.config);
+        change(&mut command);
+        (self.process, self.ready) = launch(&mut command).await;
+    }
+
+    /// Starts it again with the same ports on another address of this machine.
+    pub(crate) async fn move_to(&mut self, address: &str, change: impl FnOnce(&mut Command)) {
+        self.keep_ports();
+        let text = std::fs::read_to_string(&self.config).expect("our own file");
+        std::fs::write(&self.config, text.replace("[\"127.0.0.1:", &format!("[\"{address}:")))
+            .expect("our own file");
+        let mut command = serve(&self.config);
+        change(&mut command);
+        (self.process, self.ready) = launch(&mut command).await;
+    }
+
+    fn keep_ports(&self) {
         let ports = [self.ready.https[0].port(), self.ready.http[0].port()];
         let text = self.setup.file(&self.ca, &self.home.path().join("data"), ports);
         std::fs::write(&self.config, text).expect("our own folder");
-        (self.process, self.ready) = launch(&self.config).await;
     }
 
     /// The test's own folder; the edge's data is in `data` there.

@@ -1,6 +1,7 @@
 //! Through an agent that dialed in: whatever the visitor and the app say to each other arrives, in order, whole, and
 //! at once; and when a part fails, nobody is told a lie.
 
+mod bad_days;
 mod bulk;
 mod failure;
 mod streams;

@@ -92,6 +92,11 @@ impl KeyFile {
     }
 }
 
+/// Where all keys are.
+pub fn folder_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("keys")
+}
+
 /// Opens `<data_dir>/keys/<name>`, or makes it with the key that `first` gives. Keys that were retired longer than
 /// `kept` before `now` are taken out of it.
 pub(super) fn open(
@@ -101,7 +106,7 @@ pub(super) fn open(
     now: Timestamp,
     first: impl FnOnce() -> Result<KeyLine, String>,
 ) -> Result<KeyFile, KeyError> {
-    let folder = data_dir.join("keys");
+    let folder = folder_in(data_dir);
     let path = folder.join(name);
     let io = |source| KeyError::Io { path: path.clone(), source };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io)?;

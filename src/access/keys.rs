@@ -9,7 +9,7 @@ use ring::hmac;
 use zeroize::Zeroizing;
 
 use super::keyfile::{self, KeyLine};
-pub use super::keyfile::{Former, KeyError};
+pub use super::keyfile::{Former, KeyError, folder_in};
 use super::revocation::LONGEST_SESSION;
 use crate::clock::{Clock, Timestamp};
 use crate::secret::{Entropy, base32, random};

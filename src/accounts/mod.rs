@@ -43,6 +43,23 @@ pub use passkeys::Passkey;
 pub use tunnels::{Tunnel, TunnelKind};
 pub use users::{Standing, User, UserState};
 
+/// The prefixes that outlive a restore: who there is, and what they own. All else ends with it, because what was spent or
+/// revoked since the backup would be good again: invitations, tokens, codes, and whatever is not named here.
+pub const LASTING: &[&str] = &[
+    "users/",
+    "user-names/",
+    "passkeys/",
+    "credentials/",
+    "tunnels/",
+    "user-tunnels/",
+    GIVEN_AWAY,
+    "agents/",
+    "tunnel-agents/",
+];
+
+/// The labels that were given away once, and are never given to another: also those that a backup does not know yet.
+pub const GIVEN_AWAY: &str = "labels/";
+
 /// Why an account could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {

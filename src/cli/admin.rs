@@ -1,5 +1,7 @@
 //! Admin commands: what is asked of the running server, and how its answers read.
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -8,7 +10,7 @@ use super::ask::{ask, sign_in_site};
 use super::table::table;
 use super::{ConfigArg, Failure, print};
 use crate::accounts::UserState;
-use crate::edge::admin_commands::{Invited, LinkToken, Revoked, SessionLine, TunnelLine, UserLine};
+use crate::edge::admin_documents::{Invited, LinkToken, Revoked, SessionLine, TunnelLine, UserLine};
 use crate::edge::admin_socket::Command;
 use crate::names::{SessionId, TunnelId, UserName};
 
@@ -175,6 +177,14 @@ impl Session {
 }
 
 impl Options {
+    pub(super) fn config(&self) -> &Path {
+        &self.config.config
+    }
+
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
     /// Asks, and prints the answer: as it is with `--json`, else as `read` tells it.
     pub(super) fn ask<T: DeserializeOwned>(
         &self,

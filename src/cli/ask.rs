@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{ConfigArg, Failure, environment};
-use crate::edge::admin_socket::{self, Answer, COMMAND_PATIENCE, Command, path_in};
+use crate::edge::admin_socket::{self, Answer, Command, path_in};
 use crate::names::{PublicHosts, Scheme};
 
 /// Has the server that uses this configuration do `command`, and gives its document.
@@ -15,7 +15,9 @@ pub(super) fn ask(config: &ConfigArg, command: &Command) -> Result<Value, Failur
     match admin_socket::ask(&loaded.config.edge.data_dir, command) {
         Ok(Answer::Done(document)) => Ok(document),
         Ok(Answer::Failed(sentence)) => Err(Failure::Failed(sentence)),
-        Err(error) => Err(Failure::Failed(why(&error, &loaded.config.edge.data_dir, &config.config))),
+        Err(error) => {
+            Err(Failure::Failed(why(&error, command, &loaded.config.edge.data_dir, &config.config)))
+        }
     }
 }
 
@@ -28,7 +30,7 @@ pub(super) fn sign_in_site(config: &ConfigArg) -> Result<String, Failure> {
     Ok(origin.strip_suffix(":0").map_or(origin.clone(), |host| format!("{host}:PORT")))
 }
 
-fn why(error: &std::io::Error, data_dir: &Path, config: &Path) -> String {
+fn why(error: &std::io::Error, command: &Command, data_dir: &Path, config: &Path) -> String {
     let socket = path_in(data_dir);
     let (socket, config) = (socket.display(), config.display());
     match error.kind() {
@@ -41,7 +43,7 @@ fn why(error: &std::io::Error, data_dir: &Path, config: &Path) -> String {
             format!("you may not open {socket}; run this as the user that the server runs as, or as root")
         }
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            format!("the server at {socket} did not answer in {COMMAND_PATIENCE:?}; see its log")
+            format!("the server at {socket} did not answer in {:?}; see its log", command.patience())
         }
         _ => format!("the server at {socket} ended before it answered ({error}); see its log"),
     }
@@ -55,8 +57,9 @@ mod tests {
     fn with_no_server_the_answer_is_not_running_and_how_to_start_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let told = |folder: &Path| {
-            let error = admin_socket::ask(folder, &Command::UserList {}).expect_err("nobody there");
-            why(&error, folder, Path::new("conf/edge.toml"))
+            let command = Command::UserList {};
+            let error = admin_socket::ask(folder, &command).expect_err("nobody there");
+            why(&error, &command, folder, Path::new("conf/edge.toml"))
         };
         for sentence in [told(folder.path()), {
             // What a killed server leaves behind.

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::Failure;
 use super::admin::Options;
 use super::table::table;
-use crate::edge::admin_commands::{KeyKind, KeyLine, KeyState, KeysRotated};
+use crate::edge::admin_documents::{KeyKind, KeyLine, KeyState, KeysRotated};
 use crate::edge::admin_socket::Command;
 
 #[derive(Subcommand)]

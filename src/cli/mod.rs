@@ -13,6 +13,7 @@ use crate::config::{BadConfig, Loaded};
 
 mod admin;
 mod ask;
+mod backup;
 #[cfg(feature = "agent")]
 mod demo;
 mod key;
@@ -63,6 +64,16 @@ enum Command {
     /// Signing keys
     #[command(subcommand)]
     Key(key::Key),
+    /// Copy all that the running server keeps into one file, while it serves
+    ///
+    /// The file has people, passkeys, tunnels and desktops, and the sessions and codes of the moment as hashes; the
+    /// signing keys are not in it. Only its owner may read it.
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of what a stopped server keeps
+    ///
+    /// Ends every session, access token, invitation and code, and has new keys made at the next start, so that nothing
+    /// that was revoked since the backup is good again. What was there is set aside in a folder beside it.
+    Restore(backup::RestoreArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -108,6 +119,8 @@ pub fn main() -> ExitCode {
         Command::Agent(command) => command.run(),
         Command::Session(command) => command.run(),
         Command::Key(command) => command.run(),
+        Command::Backup(args) => backup::backup(args),
+        Command::Restore(args) => backup::restore(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,7 +28,7 @@ use crate::agent::{
 };
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::deployer::WebauthnSettings;
-use crate::edge::admin_commands::{Invited, LinkToken};
+use crate::edge::admin_documents::{Invited, LinkToken};
 use crate::edge::admin_socket::{self, Answer, Command};
 use crate::edge::{Browsers, CertificateFiles, EdgeError, ListenSettings, Ready, Settings};
 use crate::names::{BaseDomain, NameError, PublicHosts, Scheme, UserName};

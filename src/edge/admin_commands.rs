@@ -4,18 +4,23 @@
 //! the agents' connections, so that nothing old goes on.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
+use super::admin_documents::{
+    BackedUp, Invited, KeyKind, KeyLine, KeysRotated, LinkToken, Revoked, SessionLine, TunnelLine, UserLine,
+};
 use super::admin_socket::Command;
 use crate::access::rotation::RotateError;
 use crate::access::sessions::SessionError;
-use crate::access::{Assertor, Cause, Former, Session, Sessions, Target};
+use crate::access::{Assertor, Cause, Former, Sessions, Target};
 use crate::accounts::{AccountError, Accounts, Tunnel, TunnelKind, User, UserState};
 use crate::clock::{Clock, Timestamp};
-use crate::names::{DeviceId, PublicHosts, SessionId, TunnelId, UserId, UserName};
+use crate::names::{PublicHosts, SessionId, TunnelId, UserId, UserName};
+use crate::store::{BackupError, Existing, Store};
 use crate::tunnel::{Cut, Registry};
 
 /// Why a command was not done; the sentence is for the operator.
@@ -30,6 +35,9 @@ pub enum CommandError {
     /// The keys were not rotated, or not all.
     #[error(transparent)]
     Rotate(#[from] RotateError),
+    /// There is no backup.
+    #[error("{0}; there is no backup")]
+    Backup(#[from] BackupError),
     /// No such session.
     #[error("there is no live session {0}")]
     NoSession(SessionId),
@@ -39,145 +47,6 @@ pub enum CommandError {
     /// Not an answer that can be told.
     #[error("the answer cannot be written down: {0}")]
     Answer(#[from] serde_json::Error),
-}
-
-/// Answer to `user add` and `user invite`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Invited {
-    /// The name.
-    pub user: UserName,
-    /// The id.
-    pub id: UserId,
-    /// The link to enrol with. It works once.
-    pub enrol_url: String,
-}
-
-/// One line of `user list`, and the answer to `user disable`, `enable` and `remove`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserLine {
-    /// The name.
-    pub user: UserName,
-    /// The id.
-    pub id: UserId,
-    /// The address for sign-in links.
-    pub email: Option<String>,
-    /// `active` or `disabled`.
-    pub state: UserState,
-    /// How many passkeys.
-    pub passkeys: usize,
-    /// When the person was added, RFC 3339.
-    pub since: String,
-}
-
-/// One line of `tunnel list`, and the answer to `tunnel remove`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TunnelLine {
-    /// The label.
-    pub id: TunnelId,
-    /// Whose.
-    pub user: Option<UserName>,
-    /// Where visitors find it.
-    pub url: String,
-    /// Whether it is served now.
-    pub online: bool,
-    /// The desktop's name.
-    pub desktop: Option<String>,
-    /// When its agent was last seen connected, RFC 3339.
-    pub last_seen: Option<String>,
-}
-
-/// Answer to `agent token`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LinkToken {
-    /// The token. It works once.
-    pub token: String,
-    /// The tunnel that the desktop will serve.
-    pub tunnel: TunnelId,
-}
-
-/// One line of `session list`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionLine {
-    /// The id.
-    pub id: SessionId,
-    /// Whose.
-    pub user: UserName,
-    /// The tunnel; none: a session at the sign-in site.
-    pub tunnel: Option<TunnelId>,
-    /// The passkey it was opened with, by its id.
-    pub device: DeviceId,
-    /// What its owner calls it.
-    pub device_name: String,
-    /// What its owner calls the access token, if it is one.
-    #[serde(default)]
-    pub access_token: Option<String>,
-    /// Since when, RFC 3339.
-    pub since: String,
-    /// When it was last used, RFC 3339.
-    pub last_seen: String,
-    /// From where it was opened.
-    pub address: String,
-}
-
-/// Answer to `session revoke`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Revoked {
-    /// How many sessions ended.
-    pub revoked: usize,
-}
-
-/// What a key signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyKind {
-    /// The tokens that open sessions.
-    Token,
-    /// The assertions that tell apps who is visiting.
-    Assertion,
-}
-
-/// What a key does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyState {
-    /// Signs.
-    Signing,
-    /// Only verifies what it signed before.
-    Retired,
-}
-
-/// One line of `key list`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyLine {
-    /// Its name in the header of what it signs.
-    pub kid: String,
-    /// `token` or `assertion`.
-    pub kind: KeyKind,
-    /// When it was made, RFC 3339.
-    pub created: String,
-    /// `signing` or `retired`.
-    pub state: KeyState,
-    /// When a retired one is forgotten, RFC 3339.
-    pub until: Option<String>,
-}
-
-impl KeyLine {
-    fn new(kid: &str, kind: KeyKind, created: Timestamp, until: Option<Timestamp>) -> Self {
-        let state = if until.is_some() { KeyState::Retired } else { KeyState::Signing };
-        let until = until.map(Timestamp::rfc3339);
-        Self { kid: kid.to_owned(), kind, created: created.rfc3339(), state, until }
-    }
-}
-
-/// Answer to `key rotate`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeysRotated {
-    /// The key that signs tokens from now on.
-    pub token: String,
-    /// The key that signs assertions from now on.
-    pub assertion: String,
-    /// How many sessions ended.
-    pub revoked: usize,
 }
 
 /// A tunnel that the configuration serves from a fixed address.
@@ -203,6 +72,8 @@ pub struct AdminCommands {
     pub hosts: PublicHosts,
     /// What the configuration serves itself.
     pub fixed: Vec<FixedTunnel>,
+    /// What is backed up.
+    pub store: Arc<dyn Store>,
     /// For "last seen" of what is seen now.
     pub clock: Arc<dyn Clock>,
 }
@@ -251,7 +122,15 @@ impl AdminCommands {
                 let (token, assertion) = (rotated.token_kid, rotated.assertion_kid.as_ref().to_owned());
                 told(KeysRotated { token, assertion, revoked: rotated.ended })
             }
+            Command::Backup { to, existing } => told(self.backup(to, existing).await?),
         }
+    }
+
+    async fn backup(&self, to: PathBuf, existing: Existing) -> Result<BackedUp, CommandError> {
+        let as_of = self.clock.now().rfc3339();
+        let bytes = self.store.backup_to(&to, existing).await?;
+        tracing::info!(target: "audit", backup = %to.display(), bytes, "backup made");
+        Ok(BackedUp { backup: to, bytes, as_of })
     }
 
     fn keys(&self) -> Vec<KeyLine> {
@@ -363,7 +242,7 @@ impl AdminCommands {
         let sessions = self.sessions.all();
         let wanted =
             sessions.iter().filter(|session| wanted.as_ref().is_none_or(|user| session.user() == user));
-        Ok(wanted.map(|session| session_line(session)).collect())
+        Ok(wanted.map(|session| SessionLine::of(session)).collect())
     }
 
     async fn revoke(&self, target: &Target, cause: Cause) -> Result<Revoked, CommandError> {
@@ -372,20 +251,6 @@ impl AdminCommands {
 
     async fn names(&self) -> Result<HashMap<UserId, UserName>, CommandError> {
         Ok(self.accounts.users().await?.into_iter().map(|user| (user.id, user.name)).collect())
-    }
-}
-
-fn session_line(session: &Session) -> SessionLine {
-    SessionLine {
-        id: session.id().clone(),
-        user: session.user_name().clone(),
-        tunnel: session.realm().tunnel().cloned(),
-        device: session.device().clone(),
-        device_name: session.device_name().to_owned(),
-        access_token: session.access_token_name().map(str::to_owned),
-        since: session.created_at().rfc3339(),
-        last_seen: session.last_seen().rfc3339(),
-        address: session.address().to_owned(),
     }
 }
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin_commands::AdminCommands;
 use crate::names::{SessionId, TunnelId, UserName};
+use crate::store::Existing;
 
 /// The longest command, in bytes.
 const LONGEST: u64 = 64 * 1024;
@@ -26,7 +27,10 @@ const LONGEST: u64 = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A command commits to the store and cuts connections; longer than this it never takes.
-pub const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
+const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
+
+/// All that is kept is read and written once.
+const BACKUP_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What an operator asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +101,23 @@ pub enum Command {
         /// The old ones are forgotten, and what they signed ends.
         now: bool,
     },
+    /// Copies all that is kept into one file.
+    Backup {
+        /// Where to, from the root: the server has a working directory of its own.
+        to: PathBuf,
+        /// What becomes of a file that is there.
+        existing: Existing,
+    },
+}
+
+impl Command {
+    /// How long its answer may take.
+    pub const fn patience(&self) -> Duration {
+        match self {
+            Self::Backup { .. } => BACKUP_PATIENCE,
+            _ => COMMAND_PATIENCE,
+        }
+    }
 }
 
 /// What is answered.
@@ -177,7 +198,7 @@ impl Drop for AdminSocket {
 /// Has the server whose data is in `data_dir` do one command. Blocks until it is done.
 pub fn ask(data_dir: &Path, command: &Command) -> io::Result<Answer> {
     let mut stream = std::os::unix::net::UnixStream::connect(path_in(data_dir))?;
-    stream.set_read_timeout(Some(COMMAND_PATIENCE))?;
+    stream.set_read_timeout(Some(command.patience()))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(command)?;
     line.push(b'\n');

@@ -15,6 +15,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::edge::admin_commands::FixedTunnel;
 use crate::names::{BaseDomain, DeviceId, PublicHosts, Scheme, UserId};
 use crate::secret::SystemEntropy;
+use crate::store::Store as _;
 use crate::store::sqlite::SqliteFile;
 use crate::tunnel::Registry;
 
@@ -49,11 +50,12 @@ impl Office {
         let assertor = Assertor::open(folder.path(), hosts.clone(), &*clock, &*entropy).expect("keys");
         let fixed = FixedTunnel { tunnel: label("files"), user: name("ada") };
         let commands = AdminCommands {
-            accounts: Accounts::new(store, clock.clone(), entropy),
+            accounts: Accounts::new(store.clone(), clock.clone(), entropy),
             sessions: sessions.clone(),
             agents: Registry::new(),
             assertor: Arc::new(assertor),
             hosts,
+            store,
             fixed: vec![fixed],
             clock,
         };
@@ -214,6 +216,25 @@ async fn keys_are_listed_rotated_and_forgotten() {
     let after = keys().await;
     assert_eq!((&after[0]["kid"], &after[1]["kid"]), (&rotated["token"], &rotated["assertion"]));
     assert_eq!(after.as_array().map(Vec::len), Some(2), "the old ones are forgotten");
+}
+
+#[tokio::test]
+async fn a_backup_is_written_once_and_over_another_only_when_told_to() {
+    let office = Office::open().await;
+    let to = office.folder.path().join("backup");
+    let order = |existing: &str| json!({"command": "backup", "to": to, "existing": existing});
+    let made = office.done(order("kept")).await;
+    let about = std::fs::metadata(&to).expect("a file");
+    assert_eq!(made["bytes"], about.len());
+    assert_eq!(about.permissions().mode() & 0o777, 0o600);
+    let again = office.ask(order("kept")).await.expect_err("there already");
+    assert!(again.contains("is there already; there is no backup"), "{again}");
+    office.done(json!({"command": "user-add", "name": "ada"})).await;
+    office.done(order("replaced")).await;
+    let copy = SqliteFile::open(&to).expect("a store").start(SystemClock::not_before(Timestamp::default()));
+    assert_eq!(copy.range("user-names/").await.expect("read").entries.len(), 1);
+    let nowhere = json!({"command": "backup", "to": to.join("under-a-file"), "existing": "kept"});
+    assert!(office.ask(nowhere).await.expect_err("no folder").contains("cannot be written"));
 }
 
 #[tokio::test]

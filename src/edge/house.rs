@@ -24,6 +24,7 @@ pub(super) struct House {
     pub(super) edge: Arc<Edge>,
     pub(super) registry: Arc<Registry>,
     pub(super) accounts: Accounts,
+    store: Arc<dyn Store>,
     pub(super) readiness: Arc<Readiness>,
 }
 
@@ -69,7 +70,7 @@ impl House {
         });
         let edge = Arc::new(Edge {
             gate: Gate::new(Arc::clone(&sessions)),
-            tunnels: Directory::start(store).await?,
+            tunnels: Directory::start(Arc::clone(&store)).await?,
             upstreams: Upstreams::new(settings.upstreams.clone(), Arc::clone(&registry)),
             deployer,
             in_flight: InFlight::new(),
@@ -79,7 +80,7 @@ impl House {
             sessions,
             assertor,
         });
-        Ok(Self { edge, registry, accounts, readiness })
+        Ok(Self { edge, registry, accounts, store, readiness })
     }
 
     pub(super) fn commands(&self, settings: &Settings) -> AdminCommands {
@@ -90,6 +91,7 @@ impl House {
             agents: Arc::clone(&self.registry),
             assertor: Arc::clone(&self.edge.assertor),
             hosts: self.edge.hosts.clone(),
+            store: Arc::clone(&self.store),
             fixed: settings.upstreams.iter().map(fixed).collect(),
             clock: Arc::clone(&self.edge.clock),
         }

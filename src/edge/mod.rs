@@ -39,6 +39,7 @@ use crate::names::PublicHosts;
 use crate::secret::Entropy;
 
 pub mod admin_commands;
+pub mod admin_documents;
 pub mod admin_socket;
 
 mod access_token;

@@ -23,6 +23,7 @@ use super::connection::{Front, TlsFront};
 use super::house::House;
 use super::listen::{Bound, bind, bind_all, hand_over};
 use super::proxy::EdgeProxy;
+use super::settings::STORE_FILE;
 use super::signals::{Asked, Signals};
 use super::store_metrics::Measured;
 use super::{
@@ -39,8 +40,6 @@ use crate::store::{Store, StoreError};
 use crate::tunnel::client_cert;
 use crate::wire;
 
-/// The store's file in the data directory.
-const STORE_FILE: &str = "edge.db";
 /// A request to a fixed upstream that its connection lost is sent once more, if that is safe.
 const MAX_TRIES: usize = 2;
 /// After the end, tasks that will not end are left behind.

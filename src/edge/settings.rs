@@ -12,6 +12,9 @@ use crate::deployer::WebauthnSettings;
 use crate::names::{BaseDomain, TunnelId, UserName};
 use crate::tunnel::TunnelSettings;
 
+/// The store's file in the data directory.
+pub(super) const STORE_FILE: &str = "edge.db";
+
 /// How browsers come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Browsers {
@@ -72,6 +75,13 @@ pub struct Settings {
     pub grace: Duration,
     /// Tunnels that are served from a fixed address.
     pub upstreams: Vec<FixedUpstream>,
+}
+
+impl Settings {
+    /// The store's file in the data directory.
+    pub fn store_file(&self) -> PathBuf {
+        self.data_dir.join(STORE_FILE)
+    }
 }
 
 /// Where the server really listens, once it accepts.

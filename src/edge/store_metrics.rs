@@ -1,5 +1,6 @@
 //! The store, with a watch held to it: `store_seconds{op}`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,7 +8,9 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use crate::metrics::metrics;
-use crate::store::{Change, Commit, Entry, Key, Revision, Snapshot, Store, StoreError, Tx};
+use crate::store::{
+    BackupError, Change, Commit, Entry, Existing, Key, Revision, Snapshot, Store, StoreError, Tx,
+};
 
 /// Measures every call of the store behind it.
 pub(super) struct Measured(pub(super) Arc<dyn Store>);
@@ -47,6 +50,13 @@ impl Store for Measured {
         let began = Instant::now();
         let answer = self.0.ready().await;
         metrics().store_call("ready", began);
+        answer
+    }
+
+    async fn backup_to(&self, path: &Path, existing: Existing) -> Result<u64, BackupError> {
+        let began = Instant::now();
+        let answer = self.0.backup_to(path, existing).await;
+        metrics().store_call("backup", began);
         answer
     }
 }

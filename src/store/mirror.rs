@@ -193,13 +193,14 @@ impl<V: Send + Sync + 'static, F: Follower<V>> Keeper<V, F> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Mutex;
 
     use async_trait::async_trait;
     use futures_util::stream::{self, BoxStream};
 
     use super::*;
-    use crate::store::{Commit, Key, Tx};
+    use crate::store::{BackupError, Commit, Existing, Key, Tx};
 
     /// A store of which only the answers matter: given one by one, "cannot be read" when there are none.
     #[derive(Default)]
@@ -233,6 +234,9 @@ mod tests {
         }
         async fn ready(&self) -> Result<(), StoreError> {
             Err(unreadable())
+        }
+        async fn backup_to(&self, _: &Path, _: Existing) -> Result<u64, BackupError> {
+            Err(unreadable().into())
         }
     }
 

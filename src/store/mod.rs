@@ -6,10 +6,12 @@
 //! The path of an admitted request never comes here: [`mirror`] keeps what it needs in memory.
 
 use std::ops::Deref;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
@@ -200,6 +202,35 @@ pub enum StoreError {
     Compacted,
 }
 
+/// What becomes of a file that stands where a backup is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Existing {
+    /// It stays, and there is no backup.
+    Kept,
+    /// The backup takes its place, once it is whole.
+    Replaced,
+}
+
+/// Why there is no backup.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BackupError {
+    /// A file is there already.
+    #[error("{} is there already", .0.display())]
+    Exists(PathBuf),
+    /// The system did not let us write it.
+    #[error("{} cannot be written: {cause}; the folder must exist, have space, and be writable to the server's user", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: String,
+    },
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// The store. Every method may be called from many tasks at once.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -224,4 +255,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Answers once a write can be made durable now; for `/readyz`.
     async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Copies the store as it is at one moment into a file of its own, while it goes on being read and written. The file
+    /// appears at `path` whole and durable, or not at all; only its owner may read it. Gives its size in bytes.
+    async fn backup_to(&self, path: &Path, existing: Existing) -> Result<u64, BackupError>;
 }

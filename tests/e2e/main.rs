@@ -3,6 +3,7 @@
 //! A test starts what it needs on ports the system chose, in folders of its own, so all run at once; it waits for
 //! events, never for time to pass.
 
+mod backup;
 mod bad_days;
 mod browser;
 mod ceremonies;

@@ -31,6 +31,12 @@ const SCHEMA: &str = "
     INSERT INTO progress VALUES (0, 0, 0);
 ";
 const READERS: usize = 3;
+/// What SQLite, and we, keep beside a file.
+pub(super) const WAL: &str = "-wal";
+pub(super) const SHM: &str = "-shm";
+pub(super) const LOCK: &str = ".lock";
+/// A restored file that is about to take the place: while it is there, what stands in the place is not to be served.
+pub(super) const RESTORING: &str = ".restoring";
 /// For an operator's `sqlite3` that holds the file for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -78,6 +84,16 @@ pub enum OpenError {
         /// What the check found.
         finding: String,
     },
+    /// A restore did not come to its end.
+    #[error(
+        "a restore of {} was interrupted; do it again: patapim-edge restore FROM (what was there before it is in a folder \
+         before-restore-… beside it)",
+        path.display()
+    )]
+    Halfway {
+        /// The file.
+        path: PathBuf,
+    },
     /// The system did not let us.
     #[error("{} cannot be opened: {source}; check that the folder exists, is writable and has space", path.display())]
     Io {
@@ -89,6 +105,7 @@ pub enum OpenError {
 }
 
 /// Held as long as the file is served. An advisory lock: it ends with the process, however that ends.
+#[derive(Debug)]
 pub(super) struct Lock(File);
 
 impl Drop for Lock {
@@ -109,6 +126,9 @@ pub(super) struct Opened {
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     let failed = |source: io::Error| OpenError::Io { path: path.to_owned(), source: source.into() };
     let lock = lock(path)?;
+    if beside(path, RESTORING).try_exists().map_err(failed)? {
+        return Err(OpenError::Halfway { path: path.to_owned() });
+    }
     let mut file = private().open(path).map_err(failed)?;
     recognise(&mut file).map_err(failed)?.map_err(|fault| fault.at(path))?;
     // Before SQLite makes its -wal and -shm files, to which it gives the mode of the file itself.
@@ -122,17 +142,23 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { writer, readers, revision, moment, lock })
 }
 
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     options
 }
 
-/// The lock is on a file beside it: on the file itself it would be lost as soon as SQLite closes any descriptor of it.
-fn lock(path: &Path) -> Result<Lock, OpenError> {
+/// The file of ours whose name is that of `path` and `suffix`.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let failed = |source: io::Error| OpenError::Io { path: PathBuf::from(&name), source: source.into() };
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The lock is on a file beside it: on the file itself it would be lost as soon as SQLite closes any descriptor of it.
+pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
+    let name = beside(path, LOCK);
+    let failed = |source: io::Error| OpenError::Io { path: name.clone(), source: source.into() };
     let file = private().open(&name).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
@@ -141,7 +167,7 @@ fn lock(path: &Path) -> Result<Lock, OpenError> {
     }
 }
 
-fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     // One connection belongs to one thread: no mutex.
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -150,7 +176,7 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
 
 /// Looks at the header alone, so that what is not ours is not touched, nor gets files put beside it. Without this SQLite
 /// would take a file that is shorter than a header for an empty one.
-fn recognise(file: &mut File) -> io::Result<Result<(), Fault>> {
+pub(super) fn recognise(file: &mut File) -> io::Result<Result<(), Fault>> {
     let mut header = Vec::new();
     file.take(100).read_to_end(&mut header)?;
     Ok(match &header[..] {
@@ -163,7 +189,7 @@ fn recognise(file: &mut File) -> io::Result<Result<(), Fault>> {
     })
 }
 
-fn check(path: &Path) -> Result<(Connection, Revision, Timestamp), Fault> {
+pub(super) fn check(path: &Path) -> Result<(Connection, Revision, Timestamp), Fault> {
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
@@ -212,7 +238,8 @@ pub(super) fn number(column: i64) -> u64 {
     u64::try_from(column).unwrap_or(0)
 }
 
-enum Fault {
+#[derive(Debug)]
+pub(super) enum Fault {
     Foreign(String),
     Newer(i64),
     Corrupt(String),

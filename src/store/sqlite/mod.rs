@@ -9,17 +9,20 @@
 //! ```
 //!
 //! A file is [opened](SqliteFile::open) first, and [started](SqliteFile::start) once there is a clock: the clock begins
-//! no earlier than the [latest moment](SqliteFile::latest_moment) the file has seen.
+//! no earlier than the [latest moment](SqliteFile::latest_moment) the file has seen. A [backup](Store::backup_to) is a
+//! file of the same kind; [`Restore`] puts one back.
 
 mod backup;
 mod feed;
 mod file;
 mod readers;
+mod restore;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -28,9 +31,12 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use crate::clock::{Clock, Timestamp};
-use crate::store::{Change, Commit, Entry, Key, Revision, Snapshot, Store, StoreError, Tx};
+use crate::store::{
+    BackupError, Change, Commit, Entry, Existing, Key, Revision, Snapshot, Store, StoreError, Tx,
+};
 
 pub use file::OpenError;
+pub use restore::{Restore, RestoreError, Restored};
 
 /// A store's file, opened, checked and locked, but not yet served.
 pub struct SqliteFile(file::Opened);
@@ -70,15 +76,6 @@ pub struct SqliteStore {
     _lock: file::Lock,
 }
 
-impl SqliteStore {
-    /// Copies the store as it is at one moment into a new file at `path`, while it goes on being read and written. The
-    /// copy is a store's file like any other.
-    pub async fn backup_to(&self, path: &Path) -> Result<(), StoreError> {
-        let path = path.to_owned();
-        self.readers.run(move |reader| backup::copy(&reader.connection, &path)).await
-    }
-}
-
 #[async_trait]
 impl Store for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
@@ -107,6 +104,14 @@ impl Store for SqliteStore {
     /// share one.
     async fn ready(&self) -> Result<(), StoreError> {
         self.writer.probe().await
+    }
+
+    async fn backup_to(&self, path: &Path, existing: Existing) -> Result<u64, BackupError> {
+        let path = path.to_owned();
+        let copy = move |reader: &mut readers::Reader| {
+            Ok::<_, Infallible>(backup::copy(&reader.connection, &path, existing))
+        };
+        self.readers.run(copy).await?
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod crash;
 mod opening;
+mod restoring;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 
 use super::SqliteFile;
 use crate::clock::{ManualClock, Timestamp};
-use crate::store::{Commit, Key, MAX_VALUE, Store, StoreError, Tx, conformance};
+use crate::store::{BackupError, Commit, Existing, Key, MAX_VALUE, Store, StoreError, Tx, conformance};
 
 struct Sqlite {
     store: Arc<dyn Store>,
@@ -118,8 +119,9 @@ async fn a_backup_made_under_load_is_a_store_of_one_moment() {
     for n in 0.. {
         let last = writing.is_finished();
         let path = folder.path().join(format!("backup-{n}"));
-        store.backup_to(&path).await.unwrap();
-        assert!(matches!(store.backup_to(&path).await, Err(StoreError::Read(_))), "it is there already");
+        store.backup_to(&path, Existing::Kept).await.unwrap();
+        let again = store.backup_to(&path, Existing::Kept).await;
+        assert!(matches!(again, Err(BackupError::Exists(_))), "it is there already");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let copy = SqliteFile::open(&path).unwrap().start(clock.clone());
         let (a, b) = (copy.range("a/").await.unwrap(), copy.range("b/").await.unwrap());

@@ -28,8 +28,6 @@ pub struct Passkey {
     pub credential: serde_json::Value,
     /// The authenticator's model, as 32 hex digits; zeros where it does not say.
     pub aaguid: String,
-    /// The provider's name, where the AAGUID is known.
-    pub provider: Option<String>,
     /// From the user agent at registration: "macOS", "Android", …
     pub device_type: String,
     /// Whether it may be synced between devices (the BE flag).

@@ -39,7 +39,6 @@ impl House {
             fingerprint: String::new(),
             credential: serde_json::Value::Null,
             aaguid: String::new(),
-            provider: None,
             device_type: "Linux".into(),
             synced: false,
             registered_at: self.clock.now(),

@@ -17,13 +17,15 @@ use crate::access::access_tokens::NewAccessToken;
 use crate::access::sessions::SessionError;
 use crate::access::{Cause, Session, Target};
 use crate::clock::{self, Timestamp};
-use crate::names::{SessionId, TunnelId};
+use crate::names::{DeviceId, SessionId, TunnelId};
 
 #[derive(Serialize)]
 struct Shown<'a> {
     id: &'a SessionId,
     name: Option<&'a str>,
     tunnel: Option<&'a TunnelId>,
+    /// The passkey whose sign-in made it, and with which it ends.
+    device: &'a DeviceId,
     #[serde(serialize_with = "clock::as_rfc3339")]
     created_at: Timestamp,
     #[serde(serialize_with = "clock::as_rfc3339")]
@@ -38,6 +40,7 @@ impl<'a> From<&'a Session> for Shown<'a> {
             id: token.id(),
             name: token.access_token_name(),
             tunnel: token.realm().tunnel(),
+            device: token.device(),
             created_at: token.created_at(),
             expires_at: token.expires_at(),
             last_used_at: token.last_used(),

@@ -27,13 +27,13 @@ use crate::clock::{Clock, Timestamp};
 use crate::names::{PublicHosts, TunnelId};
 use crate::secret::Entropy;
 
+mod accepted;
 mod access_tokens;
 pub mod assets;
 mod browser;
 mod ceremony;
 mod cookies;
 mod destination;
-mod device_type;
 mod grant;
 mod key_set;
 mod link;
@@ -42,6 +42,7 @@ pub mod pages;
 mod passkeys;
 mod payload;
 mod problem;
+mod providers;
 mod return_to;
 mod rp_id;
 mod sessions;
@@ -51,6 +52,7 @@ mod site_pages;
 mod throttle;
 pub mod tunnel_pages;
 mod tunnels;
+mod user_agent;
 mod webauthn;
 
 #[cfg(test)]
@@ -138,6 +140,7 @@ pub fn router(deployer: Deployer) -> Router {
     let api = Router::new()
         .route("/passkeys/registration", post(passkeys::begin_registration))
         .route("/passkeys/registration/{ceremony}", post(passkeys::finish_registration))
+        .route("/passkeys/accepted", get(accepted::list))
         .route("/passkeys", get(passkeys::list))
         .route("/passkeys/{id}", patch(passkeys::rename).delete(passkeys::remove))
         .route("/sign-in/passkey", post(sign_in::passkey::begin))

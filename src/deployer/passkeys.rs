@@ -13,11 +13,12 @@ use webauthn_rs_core::proto::RegisterPublicKeyCredential;
 use super::Site;
 use super::browser::Browser;
 use super::ceremony::{self, Ceremony, Intent};
-use super::device_type::device_type;
 use super::payload::{DisplayName, Named, Payload};
 use super::problem::Problem;
+use super::providers::provider;
 use super::sign_in::{NotProven, open_session};
 use super::signed_in::{Fresh, SignedIn, is_fresh};
+use super::user_agent::UserAgent;
 use super::webauthn::Challenge;
 use crate::access::{Cause, Method, SignIn, Target};
 use crate::accounts::{AccountError, Passkey, TicketHash, User};
@@ -37,7 +38,7 @@ struct Shown<'a> {
     last_used_at: Option<Timestamp>,
     device_type: &'a str,
     synced: bool,
-    provider: Option<&'a str>,
+    provider: Option<&'static str>,
 }
 
 impl<'a> From<&'a Passkey> for Shown<'a> {
@@ -50,7 +51,7 @@ impl<'a> From<&'a Passkey> for Shown<'a> {
             last_used_at: passkey.last_used_at,
             device_type: &passkey.device_type,
             synced: passkey.synced,
-            provider: passkey.provider.as_deref(),
+            provider: provider(&passkey.aaguid),
         }
     }
 }
@@ -94,22 +95,36 @@ pub(super) async fn finish_registration(
     Named(ceremony): Named,
     Payload(answer): Payload<RegisterPublicKeyCredential>,
 ) -> Result<Response, Problem> {
-    let refused = |reason: String| {
+    let refused = async |reason: String| {
         let address = &*browser.visitor.address;
         tracing::warn!(target: "audit", reason, address, "registration of a passkey refused");
-        Problem::registration_refused()
+        let problem = Problem::registration_refused();
+        // The browser keeps what it made, and would offer it for ever.
+        match site.accounts.passkey(&DeviceId::of_credential(&answer.raw_id)).await {
+            Err(AccountError::Missing(_)) => problem.of_unknown_credential(),
+            _ => problem,
+        }
     };
-    let ceremony = Ceremony::open(&site, &browser, ceremony).map_err(|fault| refused(fault.to_string()))?;
+    let ceremony = match Ceremony::open(&site, &browser, ceremony) {
+        Ok(ceremony) => ceremony,
+        Err(fault) => return Err(refused(fault.to_string()).await),
+    };
     let Intent::Registration { user, name, invitation } = &ceremony.intent else {
-        return Err(refused(ceremony::Fault::Kind.to_string()));
+        return Err(refused(ceremony::Fault::Kind.to_string()).await);
     };
     let user = match invitation {
         Some(ticket) => invited(&site, ticket).await?,
         None => still_signed_in(&site, &browser, user).await?,
     };
-    let made =
-        site.webauthn.register(&ceremony.challenge, &answer).map_err(|fault| refused(fault.to_string()))?;
-    ceremony.spend(&site).await?.map_err(|fault| refused(fault.to_string()))?;
+    let made = match site.webauthn.register(&ceremony.challenge, &answer) {
+        Ok(made) => made,
+        Err(fault) => return Err(refused(fault.to_string()).await),
+    };
+    if let Err(fault) = ceremony.spend(&site).await? {
+        tracing::warn!(target: "audit", reason = %fault, address = &*browser.visitor.address, "registration of a passkey refused");
+        // Whoever used the ceremony may be about to keep this very passkey.
+        return Err(Problem::registration_refused());
+    }
 
     let now = site.now();
     let passkey = Passkey {
@@ -121,8 +136,7 @@ pub(super) async fn finish_registration(
         fingerprint: made.fingerprint,
         credential: made.record,
         aaguid: made.aaguid,
-        provider: None,
-        device_type: device_type(&browser.visitor.user_agent).to_owned(),
+        device_type: UserAgent::read(&browser.visitor.user_agent).device_type.to_owned(),
         synced: made.synced,
         registered_at: now,
         last_used_at: None,
@@ -170,7 +184,7 @@ async fn first_session(
         at,
     };
     open_session(site, browser, &who).await.map_err(|not| match not {
-        NotProven::Refused(_) => Problem::sign_in_refused(),
+        NotProven::Refused(_) | NotProven::Unknown => Problem::sign_in_refused(),
         NotProven::Trouble(problem) => problem,
     })
 }

@@ -106,6 +106,8 @@ impl Kind {
 pub(super) struct Problem {
     kind: Kind,
     detail: Cow<'static, str>,
+    /// That no account holds the passkey it is about, and the browser may forget it.
+    unknown_credential: bool,
     /// For the log only.
     cause: Option<String>,
 }
@@ -118,11 +120,13 @@ struct Body<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unknown_credential: bool,
 }
 
 impl Problem {
     fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, detail: detail.into(), cause: None }
+        Self { kind, detail: detail.into(), unknown_credential: false, cause: None }
     }
 
     /// A field that is missing or is not what it should be.
@@ -139,6 +143,11 @@ impl Problem {
         const DETAIL: &str =
             "This passkey is not known here, or the attempt took too long. Please try again.";
         Self::new(Kind::SignInRefused, DETAIL)
+    }
+
+    /// Adds that no account holds the passkey in question, so that the browser need not offer it again.
+    pub(super) fn of_unknown_credential(self) -> Self {
+        Self { unknown_credential: true, ..self }
     }
 
     pub(super) fn foreign_origin() -> Self {
@@ -236,6 +245,7 @@ impl IntoResponse for Problem {
             status: status.as_u16(),
             detail: &self.detail,
             error: self.kind.oauth_error(),
+            unknown_credential: self.unknown_credential,
         };
         let mut response = (status, axum::Json(body)).into_response();
         let headers = response.headers_mut();

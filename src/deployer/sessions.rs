@@ -16,6 +16,7 @@ use super::cookies::{STATE, expire};
 use super::payload::Named;
 use super::problem::Problem;
 use super::signed_in::SignedIn;
+use super::user_agent::UserAgent;
 use crate::access::cookies::DEPLOYER;
 use crate::access::{Cause, Method, Session, Target};
 use crate::clock::{self, Timestamp};
@@ -36,12 +37,15 @@ struct Shown<'a> {
     last_seen: Timestamp,
     address: &'a str,
     user_agent: &'a str,
+    device_type: &'static str,
+    browser: Option<&'static str>,
     /// The one that asks.
     current: bool,
 }
 
 impl<'a> Shown<'a> {
     fn new(session: &'a Session, current: &Session) -> Self {
+        let UserAgent { device_type, browser } = UserAgent::read(session.user_agent());
         Self {
             id: session.id(),
             user: session.user_name(),
@@ -53,6 +57,8 @@ impl<'a> Shown<'a> {
             last_seen: session.last_seen(),
             address: session.address(),
             user_agent: session.user_agent(),
+            device_type,
+            browser,
             current: session.id() == current.id(),
         }
     }

@@ -2,54 +2,8 @@
 
 use serde_json::json;
 
-use crate::rig::app::App;
-use crate::rig::browser::{Chromium, Tab};
-use crate::rig::edge::{Edge, Setup};
 use crate::rig::scene::TUNNEL;
-
-/// An edge under a domain that is not this machine's own, an app behind it, and somebody with an invitation.
-struct Stage {
-    edge: Edge,
-    app: App,
-    _chromium: Chromium,
-    tab: Tab,
-}
-
-impl Stage {
-    async fn set() -> Self {
-        let app = App::start("Ada's notes").await;
-        let setup = Setup::default().base("patapim.test").upstream(TUNNEL, "ada", &app.url());
-        let edge = setup.start().await;
-        let chromium = Chromium::for_edge(&edge).await;
-        let tab = chromium.tab().await;
-        let invitation = edge.invite("ada").await;
-        tab.go(&invitation).await;
-        Self { edge, app, _chromium: chromium, tab }
-    }
-
-    /// As [`Self::set`], with the passkey made.
-    async fn enrolled() -> Self {
-        let stage = Self::set().await;
-        stage.tab.make_passkey().await;
-        stage
-    }
-
-    fn page(&self, path: &str) -> url::Url {
-        self.edge.tunnel(TUNNEL, path)
-    }
-
-    /// Waits until the app's own page is there.
-    async fn in_the_app(&self, path: &str) {
-        let host = format!("{TUNNEL}.tunnel.{}", self.edge.base());
-        let there = json!([host, path]);
-        self.tab
-            .until(&format!(
-                "JSON.stringify([location.hostname, location.pathname + location.search]) === '{there}' \
-                 && document.body.innerText.includes('The app')"
-            ))
-            .await;
-    }
-}
+use crate::rig::stage::Stage;
 
 #[tokio::test]
 async fn somebody_invited_makes_a_passkey_and_finds_their_tunnel() {

@@ -31,6 +31,7 @@ const BELONGS_TO: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("axum", &["deployer", "edge", "demo"]),
     ("askama", &["deployer"]),
+    ("woothee", &["deployer"]),
     ("webauthn_rs_core", &["deployer", "accounts", "access"]),
     ("http", &["deployer", "edge", "tunnel", "agent", "wire", "demo"]),
     ("hyper", &["deployer", "edge", "tunnel", "agent", "wire", "demo", "cli"]),

@@ -13,6 +13,7 @@ mod layering;
 mod limits;
 mod linking;
 mod operation;
+mod passkeys;
 mod rig;
 mod scripts;
 mod sessions;

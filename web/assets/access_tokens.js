@@ -85,7 +85,7 @@ export function startAccessTokens(load, fail) {
       say("good", `“${name}” is made.`, "Copy it now: it is not shown again.");
       await load();
     } catch (error) {
-      fail(error, false);
+      fail(error);
     } finally {
       done();
     }

@@ -1,8 +1,8 @@
 // What every signed-in page has: the way around, and the way out.
 
 import { call } from "./api.js";
+import { explain } from "./explain.js";
 import { busy, byId, isBusy, say, show } from "./page.js";
-import { explain } from "./passkey.js";
 
 async function signOut(event) {
   const button = event.currentTarget;
@@ -18,7 +18,7 @@ async function signOut(event) {
     if (error.status === 401) {
       location.assign("/");
     } else {
-      const { what, next } = explain(error, false);
+      const { what, next } = explain(error);
       say("bad", what, next);
     }
   }

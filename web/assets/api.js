@@ -6,6 +6,7 @@ export class Problem extends Error {
     super(body.detail || body.title || `The server answered ${status}.`);
     this.status = status;
     this.type = body.type || "about:blank";
+    this.unknownCredential = body.unknown_credential === true;
   }
 
   is(type) {

@@ -1,7 +1,7 @@
 // Questions that open under what they are about: a plain disclosure, because Safari 14 has no <dialog>.
 
+import { explain } from "./explain.js";
 import { busy, el, hush, isBusy, say } from "./page.js";
-import { explain } from "./passkey.js";
 import { SignIn } from "./sign_in.js";
 
 let closeOpen = () => {};
@@ -63,7 +63,7 @@ export async function signInHere(signIn, button) {
     await signIn.press();
     return true;
   } catch (error) {
-    const said = explain(error, false);
+    const said = explain(error);
     if (said) {
       say("bad", said.what, said.next);
     }

@@ -1,7 +1,10 @@
 // /auth: sign in with a passkey, and on to where the server says.
 
+import { Problem } from "./api.js";
+import { explain } from "./explain.js";
 import { busy, byId, hush, isBusy, say, show } from "./page.js";
-import { explain, hasAutofill, obstacle } from "./passkey.js";
+import { hasAutofill, obstacle, takesPhones } from "./passkey_support.js";
+import { passkeysFail } from "./passkey_trouble.js";
 import { SignIn } from "./sign_in.js";
 
 const query = new URLSearchParams(location.search);
@@ -21,7 +24,7 @@ function leave({ redirect }) {
 }
 
 function fail(error) {
-  const said = explain(error, false);
+  const said = explain(error);
   if (said) {
     say("bad", said.what, said.next);
   }
@@ -55,7 +58,10 @@ async function offer() {
       leave(chosen);
     }
   } catch (error) {
-    fail(error);
+    // Nobody asked for the offer; only what the server says to a choice is told.
+    if (error instanceof Problem) {
+      fail(error);
+    }
   }
 }
 
@@ -81,11 +87,13 @@ async function begin() {
   const wall = obstacle();
   if (wall) {
     button.disabled = true;
+    passkeysFail("unavailable");
     say("bad", wall.what, wall.next);
     return;
   }
   byId("sign-in-form").addEventListener("submit", press);
   hasAutofill().then((has) => show(has, "autofill"));
+  takesPhones().then((takes) => show(takes !== false, "by-phone"));
   try {
     await signIn.prepare();
   } catch (error) {

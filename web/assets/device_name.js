@@ -1,6 +1,6 @@
 // A name to suggest for a passkey made here.
 
-import { isAuthenticator } from "./passkey.js";
+import { isAuthenticator } from "./passkey_support.js";
 
 /** The browser that calls itself this. */
 export function browser(agent) {

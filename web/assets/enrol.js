@@ -1,7 +1,8 @@
 // /enrol: the first passkey, made with an invitation.
 
+import { explain } from "./explain.js";
 import { busy, byId, hush, isBusy, say, show } from "./page.js";
-import { explain, obstacle } from "./passkey.js";
+import { obstacle } from "./passkey_support.js";
 import { Registration } from "./register.js";
 import { suggestedName } from "./device_name.js";
 
@@ -14,7 +15,7 @@ const name = byId("name");
 const registration = new Registration(ticket);
 
 function fail(error) {
-  const said = explain(error, true);
+  const said = explain(error);
   if (said) {
     say("bad", said.what, said.next);
   }
@@ -34,10 +35,10 @@ async function prepare() {
   try {
     const { publicKey } = await registration.prepare(name.value.trim());
     byId("account").textContent = publicKey.user.name;
-    show(true, "destination");
+    byId("destination").classList.remove("awaited");
   } catch (error) {
     if (!registration.ready && error.status < 429) {
-      stop(explain(error, true));
+      stop(explain(error));
       show(true, "instead");
     } else {
       fail(error);

@@ -3,8 +3,8 @@
 import { signedIn } from "./account.js";
 import { call } from "./api.js";
 import { copies } from "./copy.js";
+import { explain } from "./explain.js";
 import { byId, el, hush, say, show, when } from "./page.js";
-import { explain } from "./passkey.js";
 
 // Where a sign-in for a tunnel that is not one's own ends; whether there is such a tunnel is not told.
 const noAccess = new URLSearchParams(location.search).has("no-access");
@@ -52,7 +52,7 @@ async function load() {
       welcome();
     } else {
       signedIn(false);
-      const { what, next } = explain(error, false);
+      const { what, next } = explain(error);
       say("bad", what, next);
     }
   }

@@ -3,8 +3,10 @@
 import { signedIn } from "./account.js";
 import { call } from "./api.js";
 import { signInHere, withFreshSignIn } from "./ask.js";
+import { explain } from "./explain.js";
 import { busy, byId, el, hush, isBusy, say, show, when } from "./page.js";
-import { explain, obstacle } from "./passkey.js";
+import { obstacle } from "./passkey_support.js";
+import { passkeysFail } from "./passkey_trouble.js";
 import { SignIn } from "./sign_in.js";
 
 const VIEWS = ["signed-out", "code-form", "request", "over"];
@@ -32,7 +34,7 @@ function fail(error) {
   if (error.is && error.is("link-code-refused")) {
     enterCode();
   }
-  const said = explain(error, false);
+  const said = explain(error);
   if (said) {
     say("bad", said.what, said.next);
   }
@@ -44,6 +46,7 @@ function signedOut() {
   const wall = obstacle();
   byId("passkey-button").disabled = Boolean(wall);
   if (wall) {
+    passkeysFail("unavailable");
     say("bad", wall.what, wall.next);
   } else {
     signIn.prepare().catch(() => {});

@@ -5,8 +5,10 @@ import { signedIn } from "./account.js";
 import { call } from "./api.js";
 import { line, signInHere, sure, withFreshSignIn } from "./ask.js";
 import { browser, suggestedName } from "./device_name.js";
+import { explain } from "./explain.js";
 import { busy, byId, day, el, hush, isBusy, say, show, when } from "./page.js";
-import { explain, obstacle } from "./passkey.js";
+import { obstacle } from "./passkey_support.js";
+import { passkeysFail } from "./passkey_trouble.js";
 import { Registration } from "./register.js";
 import { path, row, rowOf, spaced } from "./rows.js";
 import { SignIn } from "./sign_in.js";
@@ -15,12 +17,12 @@ const signIn = new SignIn({});
 const registration = new Registration();
 
 /** Nobody is signed in (any more), or something failed. `done` is what had been achieved before. */
-function fail(error, making, done) {
+function fail(error, done) {
   if (error.status === 401) {
     signedOut(done);
     return;
   }
-  const said = explain(error, making);
+  const said = explain(error);
   if (said) {
     say("bad", said.what, said.next);
   }
@@ -38,7 +40,7 @@ async function act(place, heading, done, action) {
     const row = Array.from(document.querySelectorAll("li")).find((one) => one.dataset.id === place.dataset.id);
     (row ? row.querySelector("button") : byId(heading)).focus();
   } catch (error) {
-    fail(error, false, achieved);
+    fail(error, achieved);
   }
 }
 
@@ -121,7 +123,7 @@ async function startRegister() {
     openRegister(true);
     byId("name").select();
   } catch (error) {
-    fail(error, true);
+    fail(error);
   }
 }
 
@@ -140,7 +142,7 @@ async function register(event) {
     await load();
     say("good", `“${name}” is registered.`, "It can sign in as you from now on.");
   } catch (error) {
-    fail(error, true);
+    fail(error);
   } finally {
     done();
   }
@@ -166,6 +168,7 @@ function signedOut(said) {
   const wall = obstacle();
   byId("passkey-button").disabled = Boolean(wall);
   if (wall) {
+    passkeysFail("unavailable");
     say("bad", wall.what, wall.next);
   } else {
     say("good", said);
@@ -185,7 +188,7 @@ async function begin() {
     byId("title").focus();
   } catch (error) {
     signedIn(false);
-    fail(error, false);
+    fail(error);
   }
 }
 

@@ -1,10 +1,13 @@
 // One person at one page signing in: the ceremony kept ready, the autofill that waits on it, the button.
 
-import { call } from "./api.js";
-import { hasAutofill, use } from "./passkey.js";
+import { Problem } from "./api.js";
+import * as ceremony from "./ceremony.js";
+import { NoPasskey, use } from "./passkey.js";
+import { refused } from "./passkey_signals.js";
+import { hasAutofill } from "./passkey_support.js";
+import { passkeysFail } from "./passkey_trouble.js";
 
-// The edge forgets a ceremony after 5 minutes; the person needs some of that for the dialog.
-const GOOD_FOR = 4 * 60 * 1000;
+const PATH = "/sign-in/passkey";
 
 export class SignIn {
   /** `request` is the body of the first call: `{tunnel?, bind?, return_to?}`. */
@@ -19,14 +22,13 @@ export class SignIn {
   /** Fetches a ceremony, unless a good one is at hand. */
   async prepare() {
     if (!this.isReady()) {
-      const { ceremony, publicKey } = await call("POST", "/sign-in/passkey", this.request);
-      this.ready = { ceremony, publicKey, until: Date.now() + GOOD_FOR };
+      this.ready = await ceremony.begin(PATH, this.request);
     }
     return this.ready;
   }
 
   isReady() {
-    return this.ready !== null && Date.now() < this.ready.until;
+    return this.ready !== null && ceremony.goodFor(this.ready) > 0;
   }
 
   /**
@@ -40,8 +42,13 @@ export class SignIn {
       if (chosen) {
         return chosen;
       }
-      const { ceremony, publicKey } = this.isReady() ? this.ready : await this.prepare();
-      return await this.finish(ceremony, await use(publicKey));
+      const ready = this.isReady() ? this.ready : await this.prepare();
+      return await this.finish(ready, await use(ceremony.options(ready)));
+    } catch (error) {
+      if (error instanceof NoPasskey) {
+        passkeysFail("failed");
+      }
+      throw error;
     } finally {
       this.pressed = false;
     }
@@ -69,14 +76,14 @@ export class SignIn {
 
   async choose(signal) {
     while (!signal.aborted) {
-      const { ceremony, publicKey, until } = await this.prepare();
+      const ready = await this.prepare();
       const turn = new AbortController();
       const end = () => turn.abort();
-      const timer = setTimeout(end, until - Date.now());
+      const timer = setTimeout(end, ceremony.goodFor(ready));
       signal.addEventListener("abort", end);
       let credential = null;
       try {
-        credential = signal.aborted ? null : await use(publicKey, { mediation: "conditional", signal: turn.signal });
+        credential = signal.aborted ? null : await use(ready.publicKey, { mediation: "conditional", signal: turn.signal });
       } catch (error) {
         if (!turn.signal.aborted) {
           throw error;
@@ -86,7 +93,7 @@ export class SignIn {
         signal.removeEventListener("abort", end);
       }
       if (credential) {
-        return this.finish(ceremony, credential);
+        return this.finish(ready, credential);
       }
       await visible();
     }
@@ -105,11 +112,17 @@ export class SignIn {
     return chosen || this.finishing;
   }
 
-  async finish(ceremony, credential) {
+  async finish(begun, credential) {
     this.ready = null;
-    this.finishing = call("POST", `/sign-in/passkey/${encodeURIComponent(ceremony)}`, credential);
+    this.finishing = ceremony.finish(PATH, begun, credential);
     try {
       return await this.finishing;
+    } catch (error) {
+      if (error instanceof Problem) {
+        passkeysFail("failed");
+      }
+      refused(error, begun.publicKey.rpId, credential.id);
+      throw error;
     } finally {
       this.finishing = null;
     }

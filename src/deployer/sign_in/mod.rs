@@ -53,6 +53,9 @@ pub(super) struct Proven {
 pub(super) enum NotProven {
     /// The proof is no good. The reason is for the log; the answer is the same for all.
     Refused(String),
+    /// It is of a passkey that no account holds, which the browser may be told: a credential's id is random, and whoever
+    /// can name one holds the passkey or made the id up.
+    Unknown,
     /// It could not be judged.
     Trouble(Problem),
 }
@@ -93,6 +96,11 @@ pub(super) async fn enter<P: Proof>(site: &Site, browser: &Browser, proof: P) ->
             metrics().sign_in(P::METHOD, SignInResult::Refused);
             tracing::warn!(target: "audit", method, reason, address, "sign-in refused");
             Err(Problem::sign_in_refused())
+        }
+        Err(NotProven::Unknown) => {
+            metrics().sign_in(P::METHOD, SignInResult::Refused);
+            tracing::warn!(target: "audit", method, reason = "no such passkey", address, "sign-in refused");
+            Err(Problem::sign_in_refused().of_unknown_credential())
         }
         Err(NotProven::Trouble(problem)) => Err(problem),
     }

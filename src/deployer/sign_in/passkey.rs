@@ -58,7 +58,7 @@ impl Proof for Assertion {
         let device = DeviceId::of_credential(&self.answer.raw_id);
         let passkey = match site.accounts.passkey(&device).await {
             Ok(passkey) => passkey,
-            Err(error @ AccountError::Missing(_)) => return Err(refused(error)),
+            Err(AccountError::Missing(_)) => return Err(NotProven::Unknown),
             Err(error) => return Err(error.into()),
         };
         let record = match site.webauthn.authenticate(&ceremony.challenge, &self.answer, &passkey) {

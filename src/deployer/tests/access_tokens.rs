@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::access::Former;
+use crate::names::DeviceId;
 use crate::secret::SecretText;
 
 const YEAR_ON: &str = "2028-01-15T08:00:00Z";
@@ -42,6 +43,7 @@ async fn an_access_token_is_shown_once_listed_without_its_text_and_revoked_by_wh
     assert!(!String::from_utf8_lossy(&listed.body).contains(&token["patapim_".len()..]));
     let expected = json!([{
         "id": id, "name": "Nightly backup", "tunnel": tunnel.id,
+        "device": DeviceId::of_credential(&ada.key.id),
         "created_at": "2027-01-15T08:00:00Z", "expires_at": YEAR_ON, "last_used_at": null,
     }]);
     assert_eq!(listed.json(), expected);

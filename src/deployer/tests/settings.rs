@@ -49,6 +49,78 @@ async fn a_removed_passkey_takes_its_sessions_with_it() {
 }
 
 #[tokio::test]
+async fn the_browser_is_told_to_forget_a_passkey_only_when_no_account_holds_it() {
+    let house = House::new().await;
+    let mut ada = house.person("ada").await;
+    let (second, id) = ada.second_key().await;
+    let mut other = Person { user: ada.user.clone(), browser: house.browser(), key: second };
+    let told = async |person: &mut Person<'_>| {
+        let refused = person.sign_in(&json!({})).await;
+        refused.must_be_problem(StatusCode::UNAUTHORIZED, "sign-in-refused").json()["unknown_credential"]
+            .clone()
+    };
+
+    let bent = other.sign_in_bent(&json!({}), |draft| draft.spoil_signature = true).await;
+    let problem = bent.must_be_problem(StatusCode::UNAUTHORIZED, "sign-in-refused").json();
+    assert_eq!(problem["unknown_credential"], Value::Null);
+    house
+        .accounts
+        .set_user_state(&ada.user.id, crate::accounts::UserState::Disabled)
+        .await
+        .expect("disabled");
+    assert_eq!(told(&mut other).await, Value::Null, "a disabled person's passkey is held");
+    house.accounts.set_user_state(&ada.user.id, crate::accounts::UserState::Active).await.expect("enabled");
+    ada.sign_in(&json!({})).await.must_be(StatusCode::OK);
+    ada.browser.delete(&format!("/passkeys/{id}")).await.must_be(StatusCode::NO_CONTENT);
+    assert_eq!(told(&mut other).await, true);
+}
+
+#[tokio::test]
+async fn a_passkey_that_was_made_and_refused_may_be_forgotten_too() {
+    let house = House::new().await;
+    let ada = house.person("ada").await;
+    let begun = ada.browser.post("/passkeys/registration", &json!({"name": "New"})).await.json();
+    let made = Key::new().create(&begun["publicKey"], "https://elsewhere.test", |_| ());
+    let refused = ada.finish_registration(&begun, &made).await;
+    let problem = refused.must_be_problem(StatusCode::FORBIDDEN, "registration-refused").json();
+    assert_eq!(problem["unknown_credential"], true);
+}
+
+#[tokio::test]
+async fn a_revoked_passkey_can_be_registered_anew() {
+    let house = House::new().await;
+    let ada = house.person("ada").await;
+    let (key, id) = ada.second_key().await;
+    ada.browser.delete(&format!("/passkeys/{id}")).await.must_be(StatusCode::NO_CONTENT);
+    house.clock.advance(Duration::from_secs(1));
+
+    let mut again = Person { user: ada.user.clone(), browser: house.browser(), key };
+    let begun = ada.browser.post("/passkeys/registration", &json!({"name": "Again"})).await.json();
+    let made = again.key.create(&begun["publicKey"], ORIGIN_OF_OURS, |_| ());
+    ada.finish_registration(&begun, &made).await.must_be(StatusCode::CREATED);
+    again.sign_in(&json!({})).await.must_be(StatusCode::OK);
+    again.browser.get("/passkeys").await.must_be(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_browser_learns_which_passkeys_are_accepted_and_whose_they_are() {
+    let house = House::new().await;
+    let ada = house.person("ada").await;
+    house.clock.advance(Duration::from_secs(1));
+    let (second, _) = ada.second_key().await;
+    let accepted = ada.browser.get("/passkeys/accepted").await.must_be(StatusCode::OK).json();
+    let ids = [&ada.key.id, &second.id].map(crate::secret::base64url);
+    assert_eq!(
+        accepted,
+        json!({
+            "rpId": "deployer.patapim.test", "userId": crate::secret::base64url(ada.user.id.as_str()),
+            "name": "ada", "displayName": "ada", "allAcceptedCredentialIds": ids,
+        })
+    );
+    house.browser().get("/passkeys/accepted").await.must_be(StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
 async fn factors_change_only_after_a_fresh_sign_in() {
     let house = House::new().await;
     let mut ada = house.person("ada").await;

@@ -150,6 +150,11 @@ impl Webauthn {
         &self.rp_id
     }
 
+    /// The credential's id as browsers know it.
+    pub(super) fn credential_id(&self, passkey: &Passkey) -> Result<Vec<u8>, Fault> {
+        Ok(credential(passkey)?.cred_id)
+    }
+
     /// PublicKeyCredentialCreationOptionsJSON, for somebody who has the passkeys `own` already.
     pub(super) fn creation_options(
         &self,

@@ -13,6 +13,7 @@ use url::Url;
 use super::devtools::DevTools;
 use super::edge::Edge;
 use super::process::{Process, within};
+use super::virtual_authenticator::Kind;
 
 /// A running browser with a profile of its own.
 pub(crate) struct Chromium {
@@ -73,13 +74,7 @@ impl Chromium {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             tab.call(&format!("{domain}.enable"), json!({})).await;
         }
-        tab.call("WebAuthn.enable", json!({"enableUI": false})).await;
-        let options = json!({
-            "protocol": "ctap2", "ctap2Version": "ctap2_1", "transport": "internal",
-            "hasResidentKey": true, "hasUserVerification": true, "isUserVerified": true,
-            "automaticPresenceSimulation": true,
-        });
-        tab.call("WebAuthn.addVirtualAuthenticator", json!({"options": options})).await;
+        tab.keep_passkeys_in(Kind::Platform).await;
         tab
     }
 }
@@ -109,6 +104,16 @@ impl Tab {
             }
         };
         within(&format!("{url} to load"), loaded).await;
+    }
+
+    /// Has every page of this tab run a script before its own.
+    pub(crate) async fn before_each_page(&self, script: &str) {
+        self.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": script})).await;
+    }
+
+    /// Waits until these words can be read on the page.
+    pub(crate) async fn reads(&self, words: &str) {
+        self.until(&format!("document.body.innerText.includes({})", json!(words))).await;
     }
 
     /// Evaluates an expression in the page; promises are awaited.

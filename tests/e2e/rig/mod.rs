@@ -18,4 +18,6 @@ pub(crate) mod pattern;
 pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod scene;
+pub(crate) mod stage;
+pub(crate) mod virtual_authenticator;
 pub(crate) mod websocket;

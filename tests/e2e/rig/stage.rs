@@ -1,0 +1,57 @@
+//! What a test in a real browser begins with: an edge, an app behind it, a tab, and somebody with an invitation.
+
+use serde_json::json;
+use url::Url;
+
+use super::app::App;
+use super::browser::{Chromium, Tab};
+use super::edge::{Edge, Setup};
+use super::scene::TUNNEL;
+
+/// An edge under a domain that is not this machine's own, an app behind it, and somebody with an invitation.
+pub(crate) struct Stage {
+    pub(crate) edge: Edge,
+    pub(crate) app: App,
+    pub(crate) chromium: Chromium,
+    pub(crate) tab: Tab,
+    /// The page that the invitation leads to.
+    pub(crate) invitation: Url,
+}
+
+impl Stage {
+    /// The invitation is open in the tab.
+    pub(crate) async fn set() -> Self {
+        let app = App::start("Ada's notes").await;
+        let setup = Setup::default().base("patapim.test").upstream(TUNNEL, "ada", &app.url());
+        let edge = setup.start().await;
+        let chromium = Chromium::for_edge(&edge).await;
+        let tab = chromium.tab().await;
+        let invitation = edge.invite("ada").await;
+        tab.go(&invitation).await;
+        Self { edge, app, chromium, tab, invitation }
+    }
+
+    /// As [`Self::set`], with the passkey made.
+    pub(crate) async fn enrolled() -> Self {
+        let stage = Self::set().await;
+        stage.tab.make_passkey().await;
+        stage
+    }
+
+    /// A page of the app.
+    pub(crate) fn page(&self, path: &str) -> Url {
+        self.edge.tunnel(TUNNEL, path)
+    }
+
+    /// Waits until the app's own page is there.
+    pub(crate) async fn in_the_app(&self, path: &str) {
+        let host = format!("{TUNNEL}.tunnel.{}", self.edge.base());
+        let there = json!([host, path]);
+        self.tab
+            .until(&format!(
+                "JSON.stringify([location.hostname, location.pathname + location.search]) === '{there}' \
+                 && document.body.innerText.includes('The app')"
+            ))
+            .await;
+    }
+}

@@ -121,7 +121,7 @@ impl Sessions {
                 return Ok(self.repeat(token, bind, beside, &binding)?);
             }
             let now = self.clock.now();
-            if now > issued.issued_at + self.settings.redeem_within {
+            if now > issued.issued_at + self.settings().redeem_within {
                 return Err(Refused::Late.into());
             }
             let plan = self.plan(token, bind, &issued, beside.as_ref(), visitor, now);

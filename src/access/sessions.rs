@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use super::access_tokens::MOST_ACCESS_TOKENS;
@@ -120,7 +121,7 @@ pub struct Sessions {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) keys: Arc<KeyRing>,
     pub(super) issuer: String,
-    pub(super) settings: SessionSettings,
+    settings: ArcSwap<SessionSettings>,
     pub(super) table: Arc<Table>,
     mirror: Arc<Mirror<()>>,
 }
@@ -140,6 +141,7 @@ impl Sessions {
         let table = Arc::new(Table::default());
         let mirror =
             Mirror::start(Arc::clone(&store), super::table::PREFIX, Feed(Arc::clone(&table))).await?;
+        let settings = ArcSwap::from_pointee(settings);
         let sessions = Arc::new(Self { store, clock, entropy, keys, issuer, settings, table, mirror });
         last_seen::keep(&sessions);
         Ok(sessions)
@@ -156,7 +158,7 @@ impl Sessions {
         standing: Vec<Cond>,
     ) -> Result<SecretText, SessionError> {
         let now = self.clock.now();
-        let exp = (now + self.settings.token_ttl).secs();
+        let exp = (now + self.settings().token_ttl).secs();
         let claims = Claims {
             iss: self.issuer.clone(),
             sub: who.user.clone(),
@@ -247,7 +249,8 @@ impl Sessions {
     fn find(&self, cookie: &SessionCookie, now: Timestamp) -> Option<Arc<Session>> {
         let session = self.table.find(&cookie.id)?;
         let idle = |limit| session.realm().tunnel().is_some() && now.since(session.last_seen()) > limit;
-        if !session.matches(cookie) || !session.is_live(now) || self.settings.idle_timeout.is_some_and(idle) {
+        if !session.matches(cookie) || !session.is_live(now) || self.settings().idle_timeout.is_some_and(idle)
+        {
             return None;
         }
         session.seen(now);
@@ -305,6 +308,15 @@ impl Sessions {
         };
         let until = target.matters_until(now, end);
         tx.put_until(target.key(), to_json(&Revocation { at: now, cause }), Some(until))
+    }
+
+    /// From now on these count. What was issued keeps the end it was issued with.
+    pub fn configure(&self, settings: SessionSettings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    pub(super) fn settings(&self) -> arc_swap::Guard<Arc<SessionSettings>> {
+        self.settings.load()
     }
 
     /// The keys that sign tokens.

@@ -1,13 +1,13 @@
 //! `patapim-edge serve`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArg, Failure, environment, log, print};
 use crate::config::{BadConfig, Loaded};
-use crate::edge::{EdgeError, Ready};
+use crate::edge::{EdgeError, Ready, Settings, Source};
 
 #[derive(Args)]
 pub(super) struct ServeArgs {
@@ -26,7 +26,27 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     let stop = CancellationToken::new();
-    crate::edge::serve(config.edge, stop, |ready| accepting(&ready)).map_err(|error| failure(file, &error))
+    let source = source(file.clone());
+    crate::edge::serve(config.edge, Some(source), stop, |ready| accepting(&ready))
+        .map_err(|error| failure(file, &error))
+}
+
+/// The same file again, under the same environment.
+fn source(file: PathBuf) -> Source {
+    let variables: Vec<_> = environment().collect();
+    let read = {
+        let file = file.clone();
+        move || reread(&file, variables.clone())
+    };
+    Source { file, read: Box::new(read) }
+}
+
+fn reread(file: &Path, variables: Vec<(String, String)>) -> Result<Settings, String> {
+    let Loaded { config, warnings } = crate::config::load(file, variables).map_err(|bad| bad.to_string())?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(config.edge)
 }
 
 /// The one line on stdout. Where nobody reads it, the server serves all the same.

@@ -125,7 +125,8 @@ pub fn run(port: PortChoice, told: impl FnOnce(&Links)) -> Result<(), DemoError>
         let stop = stop.clone();
         move || {
             // Whoever waits may have given up; the edge ends by `stop` then.
-            let served = crate::edge::serve(settings, stop.clone(), |ready| drop(accepting.send(ready)));
+            let served =
+                crate::edge::serve(settings, None, stop.clone(), |ready| drop(accepting.send(ready)));
             stop.cancel();
             served
         }

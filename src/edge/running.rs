@@ -1,6 +1,5 @@
 //! From settings to a running edge, and to its end.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,26 +16,24 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::admin_socket::{AdminSocket, AdminSocketError};
+use super::admin_socket::AdminSocket;
 use super::agents::Agents;
 use super::connection::{Front, TlsFront};
 use super::house::House;
 use super::listen::{Bound, bind, bind_all, hand_over};
 use super::proxy::EdgeProxy;
+use super::reload::{Reload, Source};
 use super::settings::STORE_FILE;
 use super::signals::{Asked, Signals};
 use super::store_metrics::Measured;
 use super::{
-    Browsers, CertificateError, CertificateStore, DataDirError, ListenError, Ready, Settings, admin,
-    connection, data_dir, redirect, tls,
+    Browsers, CertificateStore, EdgeError, ListenError, Ready, Settings, admin, connection, data_dir,
+    redirect, tls,
 };
-use crate::access::keys::KeyError;
-use crate::accounts::AccountError;
 use crate::clock::{Clock, SystemClock};
-use crate::deployer::RpIdError;
-use crate::names::{NameError, PublicHosts, Scheme, TunnelId};
-use crate::store::sqlite::{OpenError, SqliteFile};
-use crate::store::{Store, StoreError};
+use crate::names::{PublicHosts, Scheme};
+use crate::store::Store;
+use crate::store::sqlite::SqliteFile;
 use crate::tunnel::client_cert;
 use crate::wire;
 
@@ -47,59 +44,11 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// Clocks are set by less than this all the time, and nobody needs to hear of it.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// Why the edge cannot run. Each is a sentence for the operator.
-#[derive(Debug, thiserror::Error)]
-pub enum EdgeError {
-    /// The data directory.
-    #[error(transparent)]
-    DataDir(#[from] DataDirError),
-    /// The store's file.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The store.
-    #[error("the store failed: {0}")]
-    Store(#[from] StoreError),
-    /// The keys.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-    /// A name in the settings.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// A socket.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The certificate.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// The certificate cannot be served.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The RP ID.
-    #[error(transparent)]
-    RpId(#[from] RpIdError),
-    /// An `[[upstream]]`.
-    #[error("the [[upstream]] for {tunnel} cannot be served: {source}")]
-    Upstream {
-        /// Its tunnel.
-        tunnel: TunnelId,
-        /// Why.
-        source: AccountError,
-    },
-    /// The sites over plain http.
-    #[error("plain http serves the sites only under .localhost and on loopback, which {0} is not")]
-    PlainHttp(String),
-    /// The admin socket.
-    #[error(transparent)]
-    AdminSocket(#[from] AdminSocketError),
-    /// The system.
-    #[error("the system does not let the edge run: {0}")]
-    System(#[from] io::Error),
-}
-
 /// Runs an edge until it is told to stop: by `stop`, by SIGTERM (both let what is in flight end), or by SIGINT. Calls
-/// `ready` once it accepts.
+/// `ready` once it accepts. With a `source` it takes changes of its settings from there.
 pub fn serve(
     settings: Settings,
+    source: Option<Source>,
     stop: CancellationToken,
     ready: impl FnOnce(Ready),
 ) -> Result<(), EdgeError> {
@@ -109,13 +58,14 @@ pub fn serve(
         .thread_name("edge")
         .enable_all()
         .build()?;
-    let done = runtime.block_on(run(settings, threads, stop, ready));
+    let done = runtime.block_on(run(settings, source, threads, stop, ready));
     runtime.shutdown_timeout(LAST_PATIENCE);
     done
 }
 
 async fn run(
     settings: Settings,
+    source: Option<Source>,
     threads: usize,
     stop: CancellationToken,
     ready: impl FnOnce(Ready),
@@ -126,21 +76,24 @@ async fn run(
     let sockets = Sockets::bind(&settings)?;
     let hosts = hosts(&settings, &sockets)?;
     let certificates = CertificateStore::open(settings.tls.clone(), &hosts)?;
-    warn_of_dates(&certificates, &*clock);
+    certificates.report_dates(&*clock);
     let running = Running::start(&settings, threads, store, clock, hosts, certificates, sockets).await?;
+    let (edge, certificates) = (Arc::clone(&running.house.edge), Arc::clone(&running.certificates));
+    let mut reload = Reload::start(source, settings, edge, certificates).await;
     ready(running.ready.clone());
 
     loop {
         let asked = tokio::select! {
             asked = signals.next() => asked,
+            () = reload.changed() => Asked::Reload,
             () = stop.cancelled() => Asked::Drain,
         };
         match asked {
-            Asked::Reload => running.reload(),
+            Asked::Reload => reload.reload().await,
             Asked::Stop => break,
             Asked::Drain => {
                 tokio::select! {
-                    () = running.drain(settings.grace) => {}
+                    () = running.drain(reload.grace()) => {}
                     () = stops(&mut signals) => {}
                 }
                 break;
@@ -149,14 +102,6 @@ async fn run(
     }
     running.close();
     Ok(())
-}
-
-/// A certificate out of its time is served all the same: a server that is up takes the next one on SIGHUP, and one that
-/// refused to start would have to be started again by hand.
-fn warn_of_dates(certificates: &CertificateStore, clock: &dyn Clock) {
-    if let Err(out_of_time) = certificates.in_time(clock.now()) {
-        tracing::error!("{out_of_time}");
-    }
 }
 
 /// Whoever asks twice means now.
@@ -299,16 +244,6 @@ impl Running {
             }
         }
         Ok(Self { house, ready, certificates, shutdown, stop })
-    }
-
-    fn reload(&self) {
-        match self.certificates.reload() {
-            Ok(()) => {
-                tracing::info!(until = self.certificates.expires_at().rfc3339(), "certificate read again");
-                warn_of_dates(&self.certificates, &*self.house.edge.clock);
-            }
-            Err(error) => tracing::error!(%error, "the new certificate is not used; the old one stays"),
-        }
     }
 
     /// Ends what still listens.

@@ -17,7 +17,7 @@ use crate::access::{Cause, Method, SignIn, Target};
 use crate::clock::Timestamp;
 use crate::deployer::WebauthnSettings;
 use crate::edge::{CertificateFiles, FixedUpstream, ListenSettings};
-use crate::names::{BaseDomain, DeviceId, UserName};
+use crate::names::{BaseDomain, DeviceId, TunnelId, UserName};
 use crate::tunnel::TunnelSettings;
 
 #[path = "running_upstream_tests.rs"]

@@ -25,7 +25,7 @@ pub enum Browsers {
 }
 
 /// Where the server listens; port 0 takes a free one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenSettings {
     /// Visitors, the deployer and agents.
     pub https: Vec<SocketAddr>,
@@ -36,7 +36,7 @@ pub struct ListenSettings {
 }
 
 /// A tunnel that is served from a fixed address.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedUpstream {
     /// Its label.
     pub tunnel: TunnelId,
@@ -81,6 +81,21 @@ impl Settings {
     /// The store's file in the data directory.
     pub fn store_file(&self) -> PathBuf {
         self.data_dir.join(STORE_FILE)
+    }
+
+    /// The keys that differ in `new` and that a running edge cannot change: what it listens on, what it is called, where
+    /// its data is.
+    pub(super) fn differing_until_restart(&self, new: &Self) -> Vec<&'static str> {
+        let keys = [
+            ("base_domain", self.base != new.base),
+            ("deployer", self.deployer_label != new.deployer_label),
+            ("public_port", self.public_port != new.public_port),
+            ("data_dir", self.data_dir != new.data_dir),
+            ("listen", self.listen != new.listen),
+            ("webauthn.rp_id", self.webauthn.rp_id != new.webauthn.rp_id),
+            ("upstream", self.upstreams != new.upstreams),
+        ];
+        keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
 }
 

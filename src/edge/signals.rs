@@ -18,7 +18,7 @@ pub(super) enum Asked {
     Drain,
     /// To stop now.
     Stop,
-    /// To read the certificate again.
+    /// To read the configuration and the certificate again.
     Reload,
 }
 

@@ -16,11 +16,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use webpki::EndEntityCert;
 
 use super::certificate_dates::Dates;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::names::{PublicHosts, TunnelId};
 
 /// Where the certificate and its key are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFiles {
     /// The chain, leaf first, PEM.
     pub cert: PathBuf,
@@ -90,7 +90,6 @@ pub enum OutOfTime {
 /// The certificate in use. Connections keep the one they began with.
 #[derive(Debug)]
 pub struct CertificateStore {
-    files: CertificateFiles,
     covered: [Covered; 2],
     current: ArcSwap<Loaded>,
 }
@@ -122,18 +121,26 @@ impl CertificateStore {
             Covered { written: tunnel.replacen(NOBODYS, "*", 1), host: tunnel },
         ];
         let current = ArcSwap::from_pointee(load(&files, &covered)?);
-        Ok(Arc::new(Self { files, covered, current }))
+        Ok(Arc::new(Self { covered, current }))
     }
 
-    /// Reads the files again. On error the certificate in use stays.
-    pub fn reload(&self) -> Result<(), CertificateError> {
-        self.current.store(Arc::new(load(&self.files, &self.covered)?));
+    /// Reads `files`, which may be others than before. On error the certificate in use stays.
+    pub fn reload(&self, files: &CertificateFiles) -> Result<(), CertificateError> {
+        self.current.store(Arc::new(load(files, &self.covered)?));
         Ok(())
     }
 
     /// Until when the certificate in use is good.
     pub fn expires_at(&self) -> Timestamp {
         self.current.load().dates.not_after
+    }
+
+    /// Says so where the certificate in use is out of its time. It is served all the same: a server that is up takes the
+    /// next one by itself, and one that refused to start would have to be started again by hand.
+    pub(super) fn report_dates(&self, clock: &dyn Clock) {
+        if let Err(out_of_time) = self.in_time(clock.now()) {
+            tracing::error!("{out_of_time}");
+        }
     }
 
     /// Whether the certificate in use is in its time.
@@ -256,13 +263,16 @@ mod tests {
         let store = CertificateStore::open(files(&written), &hosts()).expect("usable");
         let before = Arc::clone(&store.current.load().key);
         std::fs::write(&written.cert, "nothing").expect("written");
-        assert!(matches!(store.reload(), Err(CertificateError::Empty(_) | CertificateError::File { .. })));
+        assert!(matches!(
+            store.reload(&files(&written)),
+            Err(CertificateError::Empty(_) | CertificateError::File { .. })
+        ));
         assert!(Arc::ptr_eq(&before, &store.current.load().key));
 
         let renewed = test_certificate::write(NAMES);
         std::fs::copy(&renewed.cert, &written.cert).expect("copied");
         std::fs::copy(&renewed.key, &written.key).expect("copied");
-        store.reload().expect("usable");
+        store.reload(&files(&written)).expect("usable");
         assert!(!Arc::ptr_eq(&before, &store.current.load().key));
     }
 }

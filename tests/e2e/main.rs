@@ -14,6 +14,7 @@ mod limits;
 mod linking;
 mod operation;
 mod passkeys;
+mod reload;
 mod rig;
 mod scripts;
 mod sessions;

@@ -20,10 +20,9 @@ pub(crate) enum Dates {
 
 /// The authority, with the edge's certificate and key as files.
 pub(crate) struct Ca {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    root: CertificateDer<'static>,
+    root: CertifiedIssuer<'static, KeyPair>,
+    names: Vec<String>,
     key: KeyPair,
-    spki: String,
     pub(crate) root_file: PathBuf,
     pub(crate) cert_file: PathBuf,
     pub(crate) key_file: PathBuf,
@@ -36,52 +35,53 @@ impl Ca {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "Patapim test authority");
         let root = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a root");
-
-        let key = KeyPair::generate().expect("a key");
-        let file = |name: &str, text: String| {
-            let path = folder.join(name);
-            std::fs::write(&path, text).expect("a file in the test's folder");
-            restrict(&path);
-            path
-        };
+        let at = |name: &str| folder.join(name);
         let ca = Self {
-            spki: STANDARD.encode(digest(&SHA256, &key.subject_public_key_info())),
-            root_file: file("root.pem", root.pem()),
-            cert_file: file("edge.pem", String::new()),
-            key_file: file("edge.key", key.serialize_pem()),
-            root: root.der().clone(),
-            key,
-            issuer: root,
+            root_file: at("root.pem"),
+            cert_file: at("edge.pem"),
+            key_file: at("edge.key"),
+            names: names_under(base),
+            key: KeyPair::generate().expect("a key"),
+            root,
         };
+        replace(&ca.root_file, &ca.root.pem());
+        replace(&ca.key_file, &ca.key.serialize_pem());
         ca.certify(base, Dates::Always);
         ca
     }
 
     /// Gives the edge's key another certificate, for the names under `base`.
     pub(crate) fn certify(&self, base: &str, dates: Dates) {
-        let names = vec![format!("deployer.{base}"), format!("*.tunnel.{base}")];
+        replace(&self.cert_file, &self.leaf(names_under(base), dates, &self.key).0);
+    }
+
+    /// A certificate of the same names for another key. The files stay as they are.
+    pub(crate) fn renewed(&self) -> Leaf {
+        let key = KeyPair::generate().expect("a key");
+        let (chain, der) = self.leaf(self.names.clone(), Dates::Always, &key);
+        Leaf { chain, key: key.serialize_pem(), der }
+    }
+
+    fn leaf(&self, names: Vec<String>, dates: Dates, key: &KeyPair) -> (String, CertificateDer<'static>) {
         let mut params = CertificateParams::new(names).expect("names");
         if let Dates::Hours(from, until) = dates {
             let now = time::OffsetDateTime::now_utc();
             params.not_before = now + time::Duration::hours(from);
             params.not_after = now + time::Duration::hours(until);
         }
-        let leaf = params.signed_by(&self.key, &self.issuer).expect("a certificate");
-        // Whole or not at all: a running edge may be reading it.
-        let beside = self.cert_file.with_extension("new");
-        std::fs::write(&beside, leaf.pem() + &self.issuer.pem()).expect("a file in the test's folder");
-        std::fs::rename(&beside, &self.cert_file).expect("a file in the test's folder");
+        let leaf = params.signed_by(key, &self.root).expect("a certificate");
+        (leaf.pem() + &self.root.pem(), leaf.der().clone())
     }
 
     /// SHA-256 of the edge's public key, as Chromium's `--ignore-certificate-errors-spki-list` wants it.
-    pub(crate) fn spki(&self) -> &str {
-        &self.spki
+    pub(crate) fn spki(&self) -> String {
+        STANDARD.encode(digest(&SHA256, &self.key.subject_public_key_info()))
     }
 
     /// TLS as a browser speaks it that trusts this authority alone.
     pub(crate) fn client(&self, alpn: &[&str]) -> Arc<rustls::ClientConfig> {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.root.clone()).expect("the test's root");
+        roots.add(self.root.der().clone()).expect("the test's root");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -93,8 +93,23 @@ impl Ca {
     }
 }
 
-/// Keys that others may read are refused by the edge.
-fn restrict(path: &Path) {
+/// A certificate of the edge's, and its key.
+pub(crate) struct Leaf {
+    /// The certificate and its issuer's, PEM.
+    pub(crate) chain: String,
+    pub(crate) key: String,
+    pub(crate) der: CertificateDer<'static>,
+}
+
+fn names_under(base: &str) -> Vec<String> {
+    vec![format!("deployer.{base}"), format!("*.tunnel.{base}")]
+}
+
+/// Puts `text` at `path` in one step, as what renews certificates does; nobody else may read it, or the edge refuses it.
+pub(crate) fn replace(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("the test's own file");
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).expect("a file in the test's folder");
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600)).expect("the test's own file");
+    std::fs::rename(&beside, path).expect("in the same folder");
 }

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -140,6 +140,19 @@ impl Visitor {
         let name = ServerName::try_from(name).map_err(std::io::Error::other)?;
         let tls = tokio_rustls::TlsConnector::from(self.tls[usize::from(self.http == Http::Two)].clone());
         Ok(Box::new(tls.connect(name, tcp).await?))
+    }
+
+    /// The certificate that a new connection to `url` is shown.
+    pub(crate) async fn certificate(&self, url: &Url) -> CertificateDer<'static> {
+        let port = url.port_or_known_default().expect("a web address");
+        let tcp = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
+        let name = ServerName::try_from(url.host_str().expect("a host").to_owned()).expect("a name");
+        // A session that is resumed would show the certificate that it began with.
+        let mut config = rustls::ClientConfig::clone(&self.tls[0]);
+        config.resumption = rustls::client::Resumption::disabled();
+        let tls = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let tls = tls.connect(name, tcp).await.expect("a handshake");
+        tls.get_ref().1.peer_certificates().expect("a certificate")[0].clone().into_owned()
     }
 
     /// Opens a connection that takes many requests.

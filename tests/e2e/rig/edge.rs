@@ -225,6 +225,12 @@ impl Edge {
         std::fs::write(&self.config, text).expect("our own folder");
     }
 
+    /// Changes its configuration file; it hears of that by itself.
+    pub(crate) fn edit(&self, change: impl FnOnce(String) -> String) {
+        let text = std::fs::read_to_string(&self.config).expect("our own file");
+        super::ca::replace(&self.config, &change(text));
+    }
+
     /// The test's own folder; the edge's data is in `data` there.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()

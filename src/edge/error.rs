@@ -1,0 +1,61 @@
+//! Why an edge cannot run.
+
+use std::io;
+
+use super::admin_socket::AdminSocketError;
+use super::{CertificateError, DataDirError, ListenError};
+use crate::access::keys::KeyError;
+use crate::accounts::AccountError;
+use crate::deployer::RpIdError;
+use crate::names::{NameError, TunnelId};
+use crate::store::StoreError;
+use crate::store::sqlite::OpenError;
+
+/// Why the edge cannot run. Each is a sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The store's file.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store.
+    #[error("the store failed: {0}")]
+    Store(#[from] StoreError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// A name in the settings.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The certificate cannot be served.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The RP ID.
+    #[error(transparent)]
+    RpId(#[from] RpIdError),
+    /// An `[[upstream]]`.
+    #[error("the [[upstream]] for {tunnel} cannot be served: {source}")]
+    Upstream {
+        /// Its tunnel.
+        tunnel: TunnelId,
+        /// Why.
+        source: AccountError,
+    },
+    /// The sites over plain http.
+    #[error("plain http serves the sites only under .localhost and on loopback, which {0} is not")]
+    PlainHttp(String),
+    /// The admin socket.
+    #[error(transparent)]
+    AdminSocket(#[from] AdminSocketError),
+    /// The system.
+    #[error("the system does not let the edge run: {0}")]
+    System(#[from] io::Error),
+}

@@ -7,6 +7,7 @@ mod backup;
 mod bad_days;
 mod browser;
 mod ceremonies;
+mod cuts;
 mod demo;
 mod gate;
 mod layering;

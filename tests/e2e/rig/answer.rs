@@ -16,7 +16,8 @@ pub(crate) struct Live {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(super) body: Incoming,
-    pub(super) _connection: Connection,
+    /// None: somebody else keeps it open.
+    pub(super) _connection: Option<Connection>,
 }
 
 impl Live {
@@ -37,6 +38,17 @@ impl Live {
     pub(crate) async fn text(&mut self) -> String {
         let piece = self.piece().await.expect("a piece, not the end").expect("a piece, not an error");
         String::from_utf8(piece.to_vec()).expect("text")
+    }
+
+    /// Waits until it is over: broken off, or whole.
+    pub(crate) async fn broke_off(&mut self) -> bool {
+        loop {
+            match self.piece().await {
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return true,
+                None => return false,
+            }
+        }
     }
 
     /// Waits until the edge ends it, cleanly or not.

@@ -205,6 +205,13 @@ impl Connection {
         }
     }
 
+    /// As [`Self::send`]; the body follows. The connection stays with whoever has it.
+    pub(crate) async fn open(&mut self, outgoing: Outgoing) -> Live {
+        let url = outgoing.url.clone();
+        let (head, body) = self.send(outgoing).await.expect("an answer").into_parts();
+        Live { url, status: head.status, headers: head.headers, body, _connection: None }
+    }
+
     /// Whether it still takes requests.
     pub(crate) fn is_open(&self) -> bool {
         match &self.sender {
@@ -306,7 +313,7 @@ impl Outgoing {
         let response = connection.send(self).await.map_err(std::io::Error::other)?;
         visitor.cookies.keep(&url, response.headers());
         let (head, body) = response.into_parts();
-        Ok(Live { url, status: head.status, headers: head.headers, body, _connection: connection })
+        Ok(Live { url, status: head.status, headers: head.headers, body, _connection: Some(connection) })
     }
 
     /// Sends it and reads the whole answer; an answer that breaks off is an error.

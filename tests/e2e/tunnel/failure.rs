@@ -22,21 +22,10 @@ async fn an_agent_killed_in_the_middle_of_an_answer_is_an_error_never_a_short_bo
         events.text().await;
 
         linked.agent.kill().await;
-        assert!(broke_off(&mut download).await, "a length was promised");
-        assert!(broke_off(&mut events).await, "an unfinished stream must not end well");
+        assert!(download.broke_off().await, "a length was promised");
+        assert!(events.broke_off().await, "an unfinished stream must not end well");
         linked.agent = linked.desktop.run(&linked.app.url()).await;
         browser.fetch(Method::GET, &linked.page("/echo")).await.must_be(200);
-    }
-}
-
-/// Reads to the end; whether the end was an error.
-async fn broke_off(live: &mut crate::rig::answer::Live) -> bool {
-    loop {
-        match live.piece().await {
-            Some(Ok(_)) => {}
-            Some(Err(_)) => return true,
-            None => return false,
-        }
     }
 }
 

@@ -43,7 +43,7 @@
 //! | [access] | tokens, sessions, revocation, the gate; knows no HTTP |
 //! | [accounts] | people, passkeys, tunnels, desktops |
 //! | [store], [wire] | what outlives a restart; what edge and agent agree on |
-//! | [names], [clock], [secret], [metrics] | the ground |
+//! | [names], [clock], [secret], [proof], [metrics] | the ground |
 //! | [agent] | the desktop side, on [wire] and the ground alone |
 //!
 //! The cargo features `edge` and `agent` choose the programs; the agent alone needs no Pingora, SQLite or axum.
@@ -68,6 +68,7 @@ pub mod edge;
 #[cfg(feature = "edge")]
 pub mod metrics;
 pub mod names;
+pub mod proof;
 pub mod secret;
 #[cfg(feature = "edge")]
 pub mod store;

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use super::revocation::{LONGEST_ACCESS_TOKEN, Target};
+use super::session::{Method, Realm, Session, SessionRecord};
 use super::sessions::{SessionError, Sessions, Visitor, to_json};
-use super::table::{Method, Realm, Session, SessionRecord, session_key};
+use super::table::session_key;
 use crate::clock::Timestamp;
 use crate::names::{SessionId, TunnelId, UserId};
 use crate::secret::{SecretText, sha256};
@@ -68,6 +69,7 @@ impl Sessions {
             token: None,
             name: Some(new.name),
             approved_at: None,
+            proof: None,
         };
         let tx = self.while_signed_in(Tx { conds: new.standing, ops: Vec::new() }, maker, now).await?;
         let tx = tx.put_until(session_key(&id), to_json(&record), Some(record.expires_at));

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::cookies::SessionCookie;
 use super::revocation::{Cause, Target};
+use super::session::{Realm, Session};
 use super::sessions::{SessionError, Sessions, to_json};
-use super::table::{Realm, Session, session_key};
+use super::table::session_key;
 use crate::names::{DeviceId, SessionId, TunnelId};
 use crate::store::{Commit, Cond, Tx};
 

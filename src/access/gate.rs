@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::cookies::SessionCookie;
 use super::redeem::{Beside, Refused};
+use super::session::Session;
 use super::sessions::Sessions;
-use super::table::Session;
 use super::token::{self, Seeming, VerifiedToken};
 use crate::clock::Timestamp;
 use crate::names::{TunnelId, UserName};

@@ -7,8 +7,9 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::session::Session;
 use super::sessions::{SessionError, Sessions, to_json};
-use super::table::{Session, seen_key};
+use super::table::seen_key;
 use crate::store::Tx;
 
 const EVERY: Duration = Duration::from_secs(60);

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cookies::{BindCookie, SessionCookie};
 use super::revocation::{Cause, Lineage, OpenedBy, Target};
+use super::session::{Realm, Session, SessionRecord};
 use super::sessions::{Issued, SessionError, Sessions, Visitor, to_json, token_key};
-use super::table::{Realm, Session, SessionRecord, session_key};
+use super::table::session_key;
 use super::token::{TokenFault, VerifiedToken};
 use crate::clock::Timestamp;
 use crate::metrics::metrics;
@@ -227,6 +228,7 @@ impl Sessions {
             let id = joined.session.id();
             let mut record = joined.session.record().clone();
             record.expires_at = joined.session.expires_at().max(issued.expires_at);
+            record.proof = issued.proof.clone();
             tx = tx
                 .when(Cond::Present(session_key(id)))
                 .when(Cond::Absent(Target::Session(id.clone()).key()))
@@ -277,6 +279,7 @@ impl Sessions {
             token: Some(jti.clone()),
             name: None,
             approved_at: None,
+            proof: issued.proof.clone(),
         }
     }
 

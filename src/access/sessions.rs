@@ -18,12 +18,15 @@ use super::access_tokens::MOST_ACCESS_TOKENS;
 use super::cookies::{BindHash, SessionCookie};
 use super::keys::KeyRing;
 use super::last_seen;
+use super::nonces::Nonces;
 use super::revocation::{Cause, Revocation, Target};
-use super::table::{Feed, Method, Realm, Session, SessionRecord, Table, session_key};
+use super::session::{Method, Realm, Session, SessionRecord};
+use super::table::{Feed, Table, session_key};
 use super::token::{self, Claims};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::metrics;
 use crate::names::{DeviceId, SessionId, TokenId, TunnelId, UserId, UserName};
+use crate::proof::{Evidence, Proof};
 use crate::secret::{Entropy, SecretText};
 use crate::store::mirror::Mirror;
 use crate::store::{Commit, Cond, Key, Revision, Store, StoreError, Tx};
@@ -67,6 +70,9 @@ pub struct SignIn {
     pub method: Method,
     /// When the ceremony was completed.
     pub at: Timestamp,
+    /// What a passkey signed, for the desktop to check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
 }
 
 /// Where a request comes from, for the person's list of sessions.
@@ -108,6 +114,9 @@ pub(super) struct Issued {
     pub(super) signed_in_at: Timestamp,
     pub(super) issued_at: Timestamp,
     pub(super) expires_at: Timestamp,
+    /// For the tunnel's desktop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) proof: Option<Proof>,
 }
 
 pub(super) fn token_key(id: &TokenId) -> Key {
@@ -123,6 +132,7 @@ pub struct Sessions {
     pub(super) issuer: String,
     settings: ArcSwap<SessionSettings>,
     pub(super) table: Arc<Table>,
+    nonces: Arc<Nonces>,
     mirror: Arc<Mirror<()>>,
 }
 
@@ -141,8 +151,9 @@ impl Sessions {
         let table = Arc::new(Table::default());
         let mirror =
             Mirror::start(Arc::clone(&store), super::table::PREFIX, Feed(Arc::clone(&table))).await?;
-        let settings = ArcSwap::from_pointee(settings);
-        let sessions = Arc::new(Self { store, clock, entropy, keys, issuer, settings, table, mirror });
+        let (settings, nonces) = (ArcSwap::from_pointee(settings), Arc::default());
+        let sessions =
+            Arc::new(Self { store, clock, entropy, keys, issuer, settings, table, nonces, mirror });
         last_seen::keep(&sessions);
         Ok(sessions)
     }
@@ -179,6 +190,7 @@ impl Sessions {
             signed_in_at: who.at,
             issued_at: now,
             expires_at: Timestamp::from_secs(exp),
+            proof: who.evidence.as_ref().and_then(|evidence| self.nonces.prove(evidence, tunnel, now)),
         };
         let mut tx = Tx { conds: standing, ops: Vec::new() }.when(Cond::Absent(token_key(&claims.jti)));
         tx = tx.put_until(token_key(&claims.jti), to_json(&issued), Some(issued.expires_at));
@@ -215,6 +227,7 @@ impl Sessions {
             token: None,
             name: None,
             approved_at: None,
+            proof: None,
         };
         let mut tx = Tx { conds: standing, ops: Vec::new() };
         tx = tx.put_until(session_key(&cookie.id), to_json(&record), Some(record.expires_at));
@@ -317,6 +330,11 @@ impl Sessions {
 
     pub(super) fn settings(&self) -> arc_swap::Guard<Arc<SessionSettings>> {
         self.settings.load()
+    }
+
+    /// What sign-ins commit to, so that desktops can check them.
+    pub fn nonces(&self) -> &Arc<Nonces> {
+        &self.nonces
     }
 
     /// The keys that sign tokens.

@@ -123,6 +123,7 @@ fn person(entropy: &dyn Entropy, name: &str, at: Timestamp) -> SignIn {
         device_name: format!("{name}'s key"),
         method: Method::Passkey,
         at,
+        evidence: None,
     }
 }
 

@@ -28,6 +28,7 @@ mod serve;
 mod websocket;
 
 pub mod cli;
+pub mod proof;
 
 pub use address::{EdgeAddress, NotAnEdge};
 pub use api::{CallError, Refusal};

@@ -14,10 +14,10 @@ use super::browser::Browser;
 use super::cookies::{self, Sent};
 use super::payload::DisplayName;
 use super::sign_in::Wanted;
-use super::webauthn::Challenge;
 use crate::access::seal::Purpose;
 use crate::accounts::TicketHash;
 use crate::names::UserId;
+use crate::proof::{Challenge, Commitment};
 use crate::secret::{SecretText, same};
 use crate::store::StoreError;
 
@@ -29,7 +29,12 @@ pub(super) const LIFETIME: Duration = Duration::from_secs(5 * 60);
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Intent {
     /// Signing in.
-    SignIn(Wanted),
+    SignIn {
+        /// Where to.
+        wanted: Wanted,
+        /// What the challenge was made of.
+        commitment: Commitment,
+    },
     /// Registering a passkey.
     Registration {
         /// For whom.
@@ -80,7 +85,7 @@ pub(super) fn begin(
             (mark, Some(cookie))
         }
     };
-    let note = Note { challenge: challenge.clone(), browser: mark.fingerprint(), intent };
+    let note = Note { challenge: *challenge, browser: mark.fingerprint(), intent };
     (site.sealer.seal(Purpose::Ceremony, &note, site.now() + LIFETIME), cookie)
 }
 

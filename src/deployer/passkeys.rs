@@ -19,11 +19,11 @@ use super::providers::provider;
 use super::sign_in::{NotProven, open_session};
 use super::signed_in::{Fresh, SignedIn, is_fresh};
 use super::user_agent::UserAgent;
-use super::webauthn::Challenge;
 use crate::access::{Cause, Method, SignIn, Target};
 use crate::accounts::{AccountError, Passkey, TicketHash, User};
 use crate::clock::{self, Timestamp};
 use crate::names::{DeviceId, UserId};
+use crate::proof::Challenge;
 use crate::secret::SecretText;
 
 /// A passkey as the API shows it.
@@ -182,6 +182,8 @@ async fn first_session(
         device_name: passkey.name.clone(),
         method: Method::Passkey,
         at,
+        // It was made, not used: there is nothing to show to a desktop.
+        evidence: None,
     };
     open_session(site, browser, &who).await.map_err(|not| match not {
         NotProven::Refused(_) | NotProven::Unknown => Problem::sign_in_refused(),

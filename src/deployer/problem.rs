@@ -25,6 +25,7 @@ enum Kind {
     SignInRefused,
     ForeignOrigin,
     StepUpRequired,
+    CeremonyOutlived,
     RegistrationRefused,
     InvitationRefused,
     LinkRefused,
@@ -56,6 +57,7 @@ impl Kind {
             Self::ForeignOrigin => {
                 (StatusCode::FORBIDDEN, "foreign-origin", "Not from this site's own pages")
             }
+            Self::CeremonyOutlived => (StatusCode::CONFLICT, "ceremony-outlived", "Please touch once more"),
             Self::StepUpRequired => (StatusCode::FORBIDDEN, "step-up-required", "A fresh sign-in is needed"),
             Self::RegistrationRefused => {
                 (StatusCode::FORBIDDEN, "registration-refused", "The registration was refused")
@@ -159,6 +161,13 @@ impl Problem {
             Kind::StepUpRequired,
             "This needs a sign-in within the last 10 minutes. Please sign in again.",
         )
+    }
+
+    /// Nothing is wrong with it but its age: the desktop that is to check it has come back since.
+    pub(super) fn ceremony_outlived() -> Self {
+        const DETAIL: &str =
+            "The desktop came back while you were signing in. Please use your passkey once more.";
+        Self::new(Kind::CeremonyOutlived, DETAIL)
     }
 
     /// One answer for all that can be wrong with a registration, as for a sign-in.

@@ -86,6 +86,7 @@ impl Office {
             device_name: "Phone".to_owned(),
             method: Method::Passkey,
             at: SystemClock::default().now(),
+            evidence: None,
         };
         let visitor = Visitor { address: "192.0.2.7".to_owned(), user_agent: String::new() };
         self.sessions.open_deployer(&who, &visitor, Vec::new(), None).await.expect("opened").0

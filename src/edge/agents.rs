@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use tokio_rustls::server::TlsStream;
 
+use crate::access::Nonces;
 use crate::accounts::{AccountError, Accounts, UserState};
 use crate::clock::Clock;
 use crate::names::PublicHosts;
@@ -35,6 +36,7 @@ impl Agents {
         accounts: Accounts,
         hosts: PublicHosts,
         registry: Arc<Registry>,
+        nonces: Arc<Nonces>,
         clock: Arc<dyn Clock>,
         settings: TunnelSettings,
     ) -> Arc<Self> {
@@ -49,7 +51,8 @@ impl Agents {
                 }
             }) as _
         });
-        Arc::new(Self { accounts, hosts, host: AgentHost { registry, clock, settings, still_linked } })
+        let host = AgentHost { registry, nonces, clock, settings, still_linked };
+        Arc::new(Self { accounts, hosts, host })
     }
 
     /// Serves one agent, from the end of its handshake to the end of its connection.

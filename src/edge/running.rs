@@ -205,6 +205,7 @@ impl Running {
             house.accounts.clone(),
             edge.hosts.clone(),
             Arc::clone(registry),
+            Arc::clone(edge.sessions.nonces()),
             Arc::clone(&edge.clock),
             settings.tunnel,
         );

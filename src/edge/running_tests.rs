@@ -121,6 +121,7 @@ impl Test {
             device_name: "key".into(),
             method: Method::Passkey,
             at: Timestamp::default(),
+            evidence: None,
         };
         Self { running, certificate, ada, tunnel, _folder: folder }
     }

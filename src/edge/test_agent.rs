@@ -38,6 +38,7 @@ pub(super) async fn connect(registry: &Arc<Registry>, tunnel: &TunnelId, answer:
     let (edge_end, agent_end) = tokio::io::duplex(64 * 1024);
     let host = AgentHost {
         registry: Arc::clone(registry),
+        nonces: Arc::default(),
         clock: ManualClock::at(Timestamp::from_secs(1_790_000_000)),
         settings: TunnelSettings::default(),
         still_linked: Box::new(|_| Box::pin(async { true })),

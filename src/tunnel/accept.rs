@@ -16,6 +16,7 @@ use super::TunnelSettings;
 use super::events::{EventError, Events};
 use super::link::{AgentIdentity, AgentLink, Course};
 use super::registry::{Claim, Registry};
+use crate::access::Nonces;
 use crate::clock::Clock;
 use crate::metrics::metrics;
 use crate::wire::{
@@ -36,6 +37,8 @@ const TURN_AWAY_PATIENCE: Duration = Duration::from_secs(2);
 pub struct AgentHost {
     /// Where agents are found by those who send to them.
     pub registry: Arc<Registry>,
+    /// Where agents hand over what sign-ins commit to.
+    pub nonces: Arc<Nonces>,
     /// For "connected since".
     pub clock: Arc<dyn Clock>,
     /// What a tunnel may cost.
@@ -133,7 +136,7 @@ where
     let ending = tokio::select! {
         ending = unlinked_meanwhile => ending,
         ending = driver.ended() => ending,
-        ending = listen(&mut events, &claim) => ending.into(),
+        ending = listen(&mut events, &claim, host) => ending.into(),
         ending = obey(&link) => ending,
         silence = beat(pings, heard, host, &link) => silence.into(),
     };
@@ -187,10 +190,15 @@ async fn greet(
 
 /// Hears the agent's events. Its last word is not its end: what is in flight goes on, and the connection says when it
 /// is over.
-async fn listen(events: &mut Events, claim: &Claim) -> EventError {
+async fn listen(events: &mut Events, claim: &Claim, host: &AgentHost) -> EventError {
     loop {
         match events.next().await {
             Ok(Some(AgentEvent::Leaving)) => claim.step_back(),
+            Ok(Some(AgentEvent::Nonce { nonce })) => {
+                if let Some(tunnel) = claim.holds() {
+                    host.nonces.handed_over(tunnel, nonce, host.clock.now());
+                }
+            }
             Ok(Some(AgentEvent::Unknown)) => {}
             Ok(None) => std::future::pending().await,
             Err(error) => return error,

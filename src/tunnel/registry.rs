@@ -239,6 +239,12 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// The tunnel, while it is this one that holds it.
+    pub(super) fn holds(&self) -> Option<&TunnelId> {
+        let tunnel = &self.link.identity().tunnel;
+        self.registry.find(tunnel).filter(|serving| Arc::ptr_eq(serving, &self.link)).map(|_| tunnel)
+    }
+
     /// Lets go of the tunnel before the connection ends: what is in flight goes on, nothing new comes.
     pub fn step_back(&self) {
         self.registry.release(&self.link, After::Draining);

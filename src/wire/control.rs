@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::proof::Nonce;
+
 /// From the edge: a `POST` to the control authority, with a [`NoticeBody`]. What is not known is answered with 404 and
 /// changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,11 @@ pub struct NoticeBody {
 pub enum AgentEvent {
     /// It is about to stop: send nothing new, let what is in flight end.
     Leaving,
+    /// A new nonce for sign-ins to commit to, after the hello and then [now and again](crate::proof::NONCE_EVERY).
+    Nonce {
+        /// The nonce.
+        nonce: Nonce,
+    },
     /// Something a later version says.
     #[serde(other)]
     Unknown,

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-const GROUND: &[&str] = &["names", "clock", "secret", "metrics"];
+const GROUND: &[&str] = &["names", "clock", "secret", "proof", "metrics"];
 
 /// Each layer, and the layers it may name besides the ground and itself.
 const MAY_NAME: &[(&str, &[&str])] = &[

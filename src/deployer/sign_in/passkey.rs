@@ -16,9 +16,10 @@ use crate::deployer::browser::Browser;
 use crate::deployer::ceremony::{self, Ceremony, Intent};
 use crate::deployer::payload::{Named, Payload};
 use crate::deployer::problem::Problem;
-use crate::deployer::webauthn::{Challenge, Fault};
+use crate::deployer::webauthn::Fault;
 use crate::metrics::SignInMethod;
 use crate::names::DeviceId;
+use crate::proof::{Assertion, Commitment, Evidence};
 
 /// `POST /sign-in/passkey`
 pub(in crate::deployer) async fn begin(
@@ -26,9 +27,11 @@ pub(in crate::deployer) async fn begin(
     browser: Browser,
     Payload(wanted): Payload<Wanted>,
 ) -> Result<Response, Problem> {
-    let challenge = Challenge::random(&*site.entropy);
+    let commitment = site.sessions.nonces().commit(wanted.tunnel.as_ref(), site.now(), &*site.entropy);
+    let challenge = commitment.challenge();
     let options = site.webauthn.request_options(&challenge).map_err(Problem::failed)?;
-    let (ceremony, cookie) = ceremony::begin(&site, &browser, &challenge, Intent::SignIn(wanted));
+    let (ceremony, cookie) =
+        ceremony::begin(&site, &browser, &challenge, Intent::SignIn { wanted, commitment });
     let body = Json(json!({ "ceremony": ceremony, "publicKey": options }));
     Ok((AppendHeaders(cookie), body).into_response())
 }
@@ -40,21 +43,23 @@ pub(in crate::deployer) async fn finish(
     Named(ceremony): Named,
     Payload(answer): Payload<PublicKeyCredential>,
 ) -> Result<Response, Problem> {
-    enter(&site, &browser, Assertion { ceremony, answer }).await
+    enter(&site, &browser, Answer { ceremony, answer }).await
 }
 
 /// What the browser brings back.
-struct Assertion {
+struct Answer {
     ceremony: String,
     answer: PublicKeyCredential,
 }
 
-impl Proof for Assertion {
+impl Proof for Answer {
     const METHOD: SignInMethod = SignInMethod::Passkey;
 
     async fn judge(self, site: &Site, browser: &Browser) -> Result<Proven, NotProven> {
         let ceremony = Ceremony::open(site, browser, self.ceremony).map_err(refused)?;
-        let Intent::SignIn(wanted) = &ceremony.intent else { return Err(refused(ceremony::Fault::Kind)) };
+        let Intent::SignIn { wanted, commitment } = &ceremony.intent else {
+            return Err(refused(ceremony::Fault::Kind));
+        };
         let device = DeviceId::of_credential(&self.answer.raw_id);
         let passkey = match site.accounts.passkey(&device).await {
             Ok(passkey) => passkey,
@@ -71,6 +76,13 @@ impl Proof for Assertion {
                 return Err(refused(fault));
             }
         };
+        if let Some(tunnel) = &wanted.tunnel
+            && !site.sessions.nonces().serves(commitment, tunnel, site.now())
+            // Whether somebody else's desktop has come back is not told.
+            && site.accounts.standing_on(&passkey.user, &device, tunnel).await.is_ok()
+        {
+            return Err(Problem::ceremony_outlived().into());
+        }
         ceremony.spend(site).await?.map_err(refused)?;
         let user = match site.accounts.active_user(&passkey.user).await {
             Ok(user) => user,
@@ -88,9 +100,17 @@ impl Proof for Assertion {
             device_name: passkey.name,
             method: Method::Passkey,
             at: site.now(),
+            evidence: evidence(&self.answer, *commitment),
         };
         Ok(Proven { who, wanted: wanted.clone() })
     }
+}
+
+/// What a desktop can be shown of it. What is longer than client data has any reason to be is shown to none.
+fn evidence(answer: &PublicKeyCredential, commitment: Commitment) -> Option<Evidence> {
+    let signed = &answer.response;
+    let assertion = Assertion::of(&signed.authenticator_data, &signed.client_data_json, &signed.signature)?;
+    Some(Evidence { assertion, commitment })
 }
 
 fn refused(reason: impl std::fmt::Display) -> NotProven {

@@ -7,6 +7,7 @@ mod detours;
 mod http_manners;
 mod link_by_code;
 mod linking;
+mod proofs;
 mod settings;
 
 use std::collections::BTreeMap;

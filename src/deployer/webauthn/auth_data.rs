@@ -1,28 +1,19 @@
-//! What the authenticator says (WebAuthn Level 3 §6.1), read from its bytes.
+//! All that an authenticator says (WebAuthn Level 3 §6.1), read from its bytes.
 //!
-//! The library reads it too; here are the checks it does not make, and the bytes it does not keep: those of the public
-//! key, whose hash is the device's fingerprint.
+//! The library reads it too, and does not keep the bytes of the public key, whose hash is the device's fingerprint.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::Fault;
+use crate::proof::authenticator_data::{ATTESTED, AuthenticatorDataFault, BACKUP_ELIGIBLE, EXTENDED, Header};
 
 /// Longest public key taken, in bytes: RSA of 4096 bits has 530.
 const LONGEST_KEY: usize = 1024;
 
-const USER_PRESENT: u8 = 0x01;
-const USER_VERIFIED: u8 = 0x04;
-const BACKUP_ELIGIBLE: u8 = 0x08;
-const BACKED_UP: u8 = 0x10;
-const ATTESTED: u8 = 0x40;
-const EXTENDED: u8 = 0x80;
-
 /// Authenticator data, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct AuthData<'a> {
-    rp_id_hash: &'a [u8],
-    flags: u8,
+    header: Header<'a>,
     /// The new credential, at a registration.
     pub(super) attested: Option<Attested<'a>>,
 }
@@ -39,16 +30,14 @@ pub(super) struct Attested<'a> {
 
 impl<'a> AuthData<'a> {
     /// Reads all of `bytes`; what is too short or too long is not authenticator data.
-    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
-        Self::read(bytes).ok_or(Fault::AuthData)
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, AuthenticatorDataFault> {
+        let (header, rest) = Header::split(bytes)?;
+        Self::read(header, rest).ok_or(AuthenticatorDataFault::Unreadable)
     }
 
-    fn read(bytes: &'a [u8]) -> Option<Self> {
-        let (rp_id_hash, rest) = bytes.split_at_checked(32)?;
-        let (&flags, rest) = rest.split_first()?;
-        let (_counter, mut rest) = rest.split_at_checked(4)?;
+    fn read(header: Header<'a>, mut rest: &'a [u8]) -> Option<Self> {
         let mut attested = None;
-        if flags & ATTESTED != 0 {
+        if header.has(ATTESTED) {
             let (aaguid, after) = rest.split_at_checked(16)?;
             let (length, after) = after.split_first_chunk::<2>()?;
             let (credential_id, after) = after.split_at_checked(u16::from_be_bytes(*length).into())?;
@@ -59,32 +48,20 @@ impl<'a> AuthData<'a> {
             attested = Some(Attested { aaguid, credential_id, public_key });
             rest = after;
         }
-        if flags & EXTENDED != 0 {
+        if header.has(EXTENDED) {
             rest = rest.split_at_checked(cbor_length(rest)?)?.1;
         }
-        rest.is_empty().then_some(Self { rp_id_hash, flags, attested })
+        rest.is_empty().then_some(Self { header, attested })
     }
 
-    /// Refuses what was not made for us, or not by a person who was there and verified, or contradicts itself.
-    pub(super) fn check(&self, rp_id_hash: &[u8; 32]) -> Result<(), Fault> {
-        if self.rp_id_hash != rp_id_hash {
-            return Err(Fault::RpId);
-        }
-        if self.flags & USER_PRESENT == 0 {
-            return Err(Fault::UserPresent);
-        }
-        if self.flags & USER_VERIFIED == 0 {
-            return Err(Fault::UserVerified);
-        }
-        if self.flags & BACKED_UP != 0 && !self.backup_eligible() {
-            return Err(Fault::BackupState);
-        }
-        Ok(())
+    /// Refuses what [its header](Header::check) gives reason to.
+    pub(super) fn check(&self, rp_id_hash: &[u8; 32]) -> Result<(), AuthenticatorDataFault> {
+        self.header.check(rp_id_hash)
     }
 
     /// Whether the passkey may be synced between devices.
     pub(super) fn backup_eligible(&self) -> bool {
-        self.flags & BACKUP_ELIGIBLE != 0
+        self.header.has(BACKUP_ELIGIBLE)
     }
 }
 
@@ -96,7 +73,7 @@ fn cbor_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The authenticator data within an attestation object (§6.5). The statement beside it is not asked for.
-pub(super) fn of_attestation_object(bytes: &[u8]) -> Result<&[u8], Fault> {
+pub(super) fn of_attestation_object(bytes: &[u8]) -> Result<&[u8], AuthenticatorDataFault> {
     #[derive(Deserialize)]
     struct AttestationObject<'a> {
         #[serde(rename = "authData")]
@@ -104,42 +81,15 @@ pub(super) fn of_attestation_object(bytes: &[u8]) -> Result<&[u8], Fault> {
     }
     serde_cbor_2::from_slice::<AttestationObject<'_>>(bytes)
         .map(|object| object.auth_data)
-        .map_err(|_| Fault::AuthData)
+        .map_err(|_| AuthenticatorDataFault::Unreadable)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HASH: [u8; 32] = [3; 32];
-
     fn with(flags: u8, rest: &[u8]) -> Vec<u8> {
-        [&HASH[..], &[flags], &[0, 0, 0, 1], rest].concat()
-    }
-
-    fn judged(flags: u8) -> Result<(), Fault> {
-        AuthData::parse(&with(flags, &[])).and_then(|data| data.check(&HASH))
-    }
-
-    #[test]
-    fn a_person_must_have_been_there_and_verified() {
-        assert_eq!(judged(USER_PRESENT | USER_VERIFIED), Ok(()));
-        assert_eq!(judged(USER_VERIFIED), Err(Fault::UserPresent));
-        assert_eq!(judged(USER_PRESENT), Err(Fault::UserVerified));
-    }
-
-    #[test]
-    fn backed_up_needs_backup_eligible() {
-        let there = USER_PRESENT | USER_VERIFIED;
-        assert_eq!(judged(there | BACKUP_ELIGIBLE | BACKED_UP), Ok(()));
-        assert_eq!(judged(there | BACKUP_ELIGIBLE), Ok(()));
-        assert_eq!(judged(there | BACKED_UP), Err(Fault::BackupState));
-    }
-
-    #[test]
-    fn another_rp_id_is_refused() {
-        let bytes = with(USER_PRESENT | USER_VERIFIED, &[]);
-        assert_eq!(AuthData::parse(&bytes).and_then(|data| data.check(&[4; 32])), Err(Fault::RpId));
+        [&[3; 32][..], &[flags], &[0, 0, 0, 1], rest].concat()
     }
 
     #[test]
@@ -147,18 +97,22 @@ mod tests {
         // {1: 2, 3: -7}, the number 2 spelled longer than it need be.
         let key = [0xa2, 0x01, 0x18, 0x02, 0x03, 0x26];
         let rest = [&[9; 16][..], &[0, 2], b"id", &key, &[0xa0]].concat();
-        let bytes = with(USER_PRESENT | ATTESTED | EXTENDED, &rest);
+        let bytes = with(ATTESTED | EXTENDED, &rest);
         let attested = AuthData::parse(&bytes).expect("whole").attested.expect("attested");
         assert_eq!((attested.credential_id, attested.public_key), (&b"id"[..], &key[..]));
     }
 
     #[test]
     fn bytes_too_few_or_too_many_are_refused() {
-        let whole = with(USER_PRESENT | ATTESTED, &[&[9; 16][..], &[0, 2], b"id", &[0xa0]].concat());
+        let whole = with(ATTESTED, &[&[9; 16][..], &[0, 2], b"id", &[0xa0]].concat());
         assert!(AuthData::parse(&whole).is_ok());
         for length in 0..whole.len() {
-            assert_eq!(AuthData::parse(&whole[..length]), Err(Fault::AuthData), "{length}");
+            assert_eq!(
+                AuthData::parse(&whole[..length]),
+                Err(AuthenticatorDataFault::Unreadable),
+                "{length}"
+            );
         }
-        assert_eq!(AuthData::parse(&[&whole[..], &[0]].concat()), Err(Fault::AuthData));
+        assert_eq!(AuthData::parse(&[&whole[..], &[0]].concat()), Err(AuthenticatorDataFault::Unreadable));
     }
 }

@@ -1,13 +1,13 @@
 //! The relying party: options for the browser, and the judgement of what comes back (WebAuthn Level 3 §7).
 //!
-//! `webauthn-rs-core` verifies; around it stand the checks that it leaves to its caller ([`client_data`],
-//! [`auth_data`]). It keeps its own state between the two halves of a ceremony; ours is in a sealed note, so its state
+//! `webauthn-rs-core` verifies; around it stand the checks that it leaves to its caller ([`ClientData`],
+//! [`auth_data`]), of which the desktop makes its own later. It keeps its own state between the two halves of a ceremony; ours is in a sealed note, so its state
 //! is made anew each time and given our challenge, which the caller chooses.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use url::Url;
 use webauthn_rs_core::WebauthnCore;
@@ -20,68 +20,24 @@ use self::auth_data::AuthData;
 use super::ceremony::LIFETIME;
 use crate::accounts::{Passkey, User};
 use crate::names::DeviceId;
-use crate::secret::{Entropy, base64url, from_base64url, random, sha256};
+use crate::proof::Challenge;
+use crate::proof::authenticator_data::AuthenticatorDataFault;
+use crate::proof::client_data::{ClientData, ClientDataFault, Kind};
+use crate::secret::{base64url, sha256};
 
 mod auth_data;
-mod client_data;
 
 /// What a new passkey may sign with, in the order of preference. The library verifies no EdDSA; authenticators that
 /// have it have ES256 too.
 const ALGORITHMS: [COSEAlgorithm; 2] = [COSEAlgorithm::ES256, COSEAlgorithm::RS256];
 
-/// What the authenticator is to sign, good for one ceremony.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(super) struct Challenge([u8; 32]);
-
-impl Challenge {
-    pub(super) fn random(entropy: &dyn Entropy) -> Self {
-        Self(random(entropy))
-    }
-
-    /// As it stands in options and client data.
-    fn to_text(&self) -> String {
-        base64url(self.0)
-    }
-}
-
-impl TryFrom<String> for Challenge {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        from_base64url(&text).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or("not a challenge")
-    }
-}
-
-impl From<Challenge> for String {
-    fn from(challenge: Challenge) -> Self {
-        challenge.to_text()
-    }
-}
-
 /// Why an answer is refused; for the log.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
-    #[error("the client data cannot be read")]
-    ClientData,
-    #[error("client data of another type")]
-    Type,
-    #[error("another challenge")]
-    Challenge,
-    #[error("another origin")]
-    Origin,
-    #[error("from a frame of another origin")]
-    CrossOrigin,
-    #[error("the authenticator data cannot be read")]
-    AuthData,
-    #[error("for another RP ID")]
-    RpId,
-    #[error("no user present")]
-    UserPresent,
-    #[error("the user was not verified")]
-    UserVerified,
-    #[error("backed up, but not eligible for it")]
-    BackupState,
+    #[error(transparent)]
+    ClientData(#[from] ClientDataFault),
+    #[error(transparent)]
+    AuthData(#[from] AuthenticatorDataFault),
     #[error("backup eligibility has changed since the registration")]
     BackupEligibility,
     #[error("the ids of the credential contradict each other")]
@@ -173,7 +129,7 @@ impl Webauthn {
             .credential_algorithms(ALGORITHMS.to_vec())
             .exclude_credentials(Some(exclude));
         let (mut options, _) = self.core.generate_challenge_register(builder)?;
-        options.public_key.challenge = challenge.0.to_vec();
+        options.public_key.challenge = challenge.as_bytes().to_vec();
         Ok(serde_json::to_value(options.public_key)?)
     }
 
@@ -183,10 +139,10 @@ impl Webauthn {
         challenge: &Challenge,
         answer: &RegisterPublicKeyCredential,
     ) -> Result<NewCredential, Fault> {
-        client_data::check(&answer.response.client_data_json, "webauthn.create", challenge, &self.origin)?;
+        self.check_client_data(&answer.response.client_data_json, Kind::Create, challenge)?;
         let data = AuthData::parse(auth_data::of_attestation_object(&answer.response.attestation_object)?)?;
         data.check(&self.rp_id_hash)?;
-        let attested = data.attested.as_ref().ok_or(Fault::AuthData)?;
+        let attested = data.attested.as_ref().ok_or(AuthenticatorDataFault::Unreadable)?;
         check_ids(&answer.id, &answer.type_, &answer.raw_id)?;
         if attested.credential_id != answer.raw_id {
             return Err(Fault::CredentialId);
@@ -217,7 +173,7 @@ impl Webauthn {
             .core
             .new_challenge_authenticate_builder(Vec::new(), Some(UserVerificationPolicy::Required))?;
         let (mut options, _) = self.core.generate_challenge_authenticate(builder)?;
-        options.public_key.challenge = challenge.0.to_vec();
+        options.public_key.challenge = challenge.as_bytes().to_vec();
         let mut options = serde_json::to_value(options.public_key)?;
         if let Some(members) = options.as_object_mut() {
             members.remove("allowCredentials");
@@ -235,7 +191,7 @@ impl Webauthn {
         answer: &PublicKeyCredential,
         passkey: &Passkey,
     ) -> Result<Value, Fault> {
-        client_data::check(&answer.response.client_data_json, "webauthn.get", challenge, &self.origin)?;
+        self.check_client_data(&answer.response.client_data_json, Kind::Get, challenge)?;
         let data = AuthData::parse(&answer.response.authenticator_data)?;
         data.check(&self.rp_id_hash)?;
         check_ids(&answer.id, &answer.type_, &answer.raw_id)?;
@@ -243,7 +199,7 @@ impl Webauthn {
             return Err(Fault::UserHandle);
         }
         if passkey.rp_id != self.rp_id {
-            return Err(Fault::RpId);
+            return Err(AuthenticatorDataFault::RpId.into());
         }
         let mut record = credential(passkey)?;
         if record.backup_eligible != data.backup_eligible() {
@@ -259,6 +215,19 @@ impl Webauthn {
         record.backup_state = result.backup_state();
         Ok(serde_json::to_value(record)?)
     }
+
+    fn check_client_data(
+        &self,
+        json: &[u8],
+        kind: Kind,
+        challenge: &Challenge,
+    ) -> Result<(), ClientDataFault> {
+        let data = ClientData::parse(json)?;
+        if !data.answers(challenge) {
+            return Err(ClientDataFault::Challenge);
+        }
+        data.check(kind, &self.origin)
+    }
 }
 
 /// The library's record of a passkey.
@@ -269,7 +238,7 @@ fn credential(passkey: &Passkey) -> Result<Credential, Fault> {
 /// The library's state with our challenge in it: it has no other way in than the state's stored form.
 fn with_challenge<T: Serialize + DeserializeOwned>(state: &T, challenge: &Challenge) -> Result<T, Fault> {
     let mut stored = serde_json::to_value(state)?;
-    stored["challenge"] = challenge.to_text().into();
+    stored["challenge"] = challenge.to_string().into();
     Ok(serde_json::from_value(stored)?)
 }
 

@@ -99,6 +99,7 @@ fn served_while(
     let registry = Registry::new();
     let host = AgentHost {
         registry: Arc::clone(&registry),
+        nonces: Arc::default(),
         clock: SystemClock::not_before(Timestamp::default()),
         settings,
         still_linked: Box::new(move |_| Box::pin(async move { linked })),

@@ -78,6 +78,7 @@ impl Edge {
         let (registry, asked) = (Registry::new(), Arc::clone(&known));
         let host = Arc::new(AgentHost {
             registry: Arc::clone(&registry),
+            nonces: Arc::default(),
             clock: SystemClock::not_before(Timestamp::default()),
             settings,
             still_linked: Box::new(move |who| {

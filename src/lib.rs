@@ -73,5 +73,7 @@ pub mod secret;
 #[cfg(feature = "edge")]
 pub mod store;
 #[cfg(feature = "edge")]
+pub mod trail;
+#[cfg(feature = "edge")]
 pub mod tunnel;
 pub mod wire;

@@ -55,7 +55,7 @@ impl Sessions {
             Ok::<_, KeyError>((token_kid, assertor.rotate(former, &*clock, &*entropy)?))
         };
         let (token_kid, assertion_kid) = tokio::task::spawn_blocking(rotate).await??;
-        tracing::info!(target: "audit", token_kid, %assertion_kid, ?former, "signing keys rotated");
+        tracing::info!(token_kid, %assertion_kid, ?former, "signing keys rotated");
         let ended = match former {
             Former::Kept => 0,
             Former::Forgotten => self.revoke(&Target::Signed, Cause::Keys).await?,

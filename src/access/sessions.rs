@@ -309,7 +309,7 @@ impl Sessions {
             Commit::Conflict => return Err(SessionError::Overtaken),
         }
         metrics().revocations(cause.as_str(), count);
-        tracing::info!(target: "audit", of = ?target, cause = cause.as_str(), count, "sessions revoked");
+        tracing::info!(of = ?target, cause = cause.as_str(), count, "sessions revoked");
         Ok(count)
     }
 

@@ -9,6 +9,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::Site;
+use super::acts::did;
 use super::browser::Browser;
 use super::payload::{DisplayName, Named, Payload};
 use super::problem::Problem;
@@ -18,6 +19,7 @@ use crate::access::sessions::SessionError;
 use crate::access::{Cause, Session, Target};
 use crate::clock::{self, Timestamp};
 use crate::names::{DeviceId, SessionId, TunnelId};
+use crate::trail::Act;
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -86,8 +88,9 @@ pub(super) async fn make(
         };
         match site.sessions.make_access_token(&session, new, &browser.visitor).await {
             Ok((id, token)) => {
-                let user = session.user_name();
-                tracing::info!(target: "audit", %user, %id, %tunnel, "access token made");
+                let event =
+                    did(Act::AccessTokenMade, &session, &browser).tunnel(&tunnel).named(name.as_str());
+                site.trail.record(event).await?;
                 let made = Made { id, token: token.reveal().to_owned() };
                 return Ok((StatusCode::CREATED, Json(made)).into_response());
             }
@@ -103,6 +106,7 @@ pub(super) async fn make(
 pub(super) async fn revoke(
     State(site): State<Arc<Site>>,
     Fresh(session): Fresh,
+    browser: Browser,
     Named(id): Named,
 ) -> Result<StatusCode, Problem> {
     let tokens = site.sessions.access_tokens(session.user());
@@ -111,5 +115,7 @@ pub(super) async fn revoke(
         .find(|token| token.id().as_str() == id)
         .ok_or_else(|| Problem::not_found("such access token"))?;
     site.sessions.revoke(&Target::Session(token.id().clone()), Cause::Person).await?;
+    let event = did(Act::AccessTokenRevoked, &session, &browser);
+    site.trail.record(event.named(token.access_token_name().unwrap_or_default())).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -26,9 +26,11 @@ use crate::accounts::Accounts;
 use crate::clock::{Clock, Timestamp};
 use crate::names::{PublicHosts, TunnelId};
 use crate::secret::Entropy;
+use crate::trail::Trail;
 
 mod accepted;
 mod access_tokens;
+mod acts;
 pub mod assets;
 mod browser;
 mod ceremony;
@@ -108,6 +110,8 @@ pub struct Deployer {
     pub webauthn: WebauthnSettings,
     /// Which desktops are there.
     pub presence: Arc<dyn Presence>,
+    /// Where acts are written down.
+    pub trail: Arc<Trail>,
 }
 
 /// The site as its handlers see it.
@@ -159,6 +163,7 @@ pub fn router(deployer: Deployer) -> Router {
         .route("/link/approve", post(link::decide::approve))
         .route("/link/deny", post(link::decide::deny))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .route_layer(from_fn_with_state(Arc::clone(&site), acts::guard))
         .route_layer(from_fn_with_state(Arc::clone(&site), origin_check::guard))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(map_response(problem::with_api_headers));

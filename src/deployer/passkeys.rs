@@ -11,6 +11,7 @@ use serde_json::json;
 use webauthn_rs_core::proto::RegisterPublicKeyCredential;
 
 use super::Site;
+use super::acts::{did, tried};
 use super::browser::Browser;
 use super::ceremony::{self, Ceremony, Intent};
 use super::payload::{DisplayName, Named, Payload};
@@ -25,6 +26,7 @@ use crate::clock::{self, Timestamp};
 use crate::names::{DeviceId, UserId};
 use crate::proof::Challenge;
 use crate::secret::SecretText;
+use crate::trail::{Act, By};
 
 /// A passkey as the API shows it.
 #[derive(Serialize)]
@@ -96,8 +98,7 @@ pub(super) async fn finish_registration(
     Payload(answer): Payload<RegisterPublicKeyCredential>,
 ) -> Result<Response, Problem> {
     let refused = async |reason: String| {
-        let address = &*browser.visitor.address;
-        tracing::warn!(target: "audit", reason, address, "registration of a passkey refused");
+        site.trail.note(tried(Act::PasskeyRegistrationRefused, &browser).because(reason));
         let problem = Problem::registration_refused();
         // The browser keeps what it made, and would offer it for ever.
         match site.accounts.passkey(&DeviceId::of_credential(&answer.raw_id)).await {
@@ -121,7 +122,7 @@ pub(super) async fn finish_registration(
         Err(fault) => return Err(refused(fault.to_string()).await),
     };
     if let Err(fault) = ceremony.spend(&site).await? {
-        tracing::warn!(target: "audit", reason = %fault, address = &*browser.visitor.address, "registration of a passkey refused");
+        site.trail.note(tried(Act::PasskeyRegistrationRefused, &browser).because(fault.to_string()));
         // Whoever used the ceremony may be about to keep this very passkey.
         return Err(Problem::registration_refused());
     }
@@ -142,8 +143,10 @@ pub(super) async fn finish_registration(
         last_used_at: None,
     };
     site.accounts.add_passkey(&passkey, invitation.as_ref()).await?;
-    let (device, fingerprint, address) = (&passkey.id, &passkey.fingerprint, &*browser.visitor.address);
-    tracing::info!(target: "audit", user = %user.name, %device, fingerprint, address, "passkey registered");
+    let event = tried(Act::PasskeyRegistered, &browser).by(By::Person).of(&user.id, &user.name);
+    let event = event.device(&passkey.id, &passkey.name).fingerprint(&passkey.fingerprint);
+    let by = if invitation.is_some() { "by an invitation" } else { "by a fresh sign-in" };
+    site.trail.record(event.because(by)).await?;
 
     let session = match invitation {
         Some(_) => Some(first_session(&site, &browser, user, &passkey, now).await?),
@@ -210,10 +213,13 @@ pub(super) struct Renamed {
 pub(super) async fn rename(
     State(site): State<Arc<Site>>,
     Fresh(session): Fresh,
+    browser: Browser,
     Named(id): Named,
     Payload(Renamed { name }): Payload<Renamed>,
 ) -> Result<Response, Problem> {
     let passkey = site.accounts.rename_passkey(session.user(), &device(&id)?, name.as_str()).await?;
+    let event = did(Act::PasskeyRenamed, &session, &browser).device(&passkey.id, &passkey.name);
+    site.trail.record(event).await?;
     Ok(Json(Shown::from(&passkey)).into_response())
 }
 
@@ -221,18 +227,21 @@ pub(super) async fn rename(
 pub(super) async fn remove(
     State(site): State<Arc<Site>>,
     Fresh(session): Fresh,
+    browser: Browser,
     Named(id): Named,
 ) -> Result<StatusCode, Problem> {
     let device = device(&id)?;
     let theirs = site.accounts.passkeys_of(session.user()).await?;
+    let name = theirs.iter().find(|passkey| passkey.id == device).map(|passkey| passkey.name.clone());
     if theirs.len() > 1 && theirs.iter().any(|passkey| passkey.id == device) {
         // Before, so that whatever fails leaves no session of a passkey that is gone and cannot be removed again.
         site.sessions.revoke(&Target::Device(device.clone()), Cause::Passkey).await?;
     }
     site.accounts.remove_passkey(session.user(), &device).await?;
-    tracing::info!(target: "audit", user = %session.user_name(), %device, "passkey removed");
     // And after, for a sign-in that came between.
-    site.sessions.revoke(&Target::Device(device), Cause::Passkey).await?;
+    site.sessions.revoke(&Target::Device(device.clone()), Cause::Passkey).await?;
+    let event = did(Act::PasskeyRevoked, &session, &browser).device(&device, &name.unwrap_or_default());
+    site.trail.record(event).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -16,6 +16,7 @@ use crate::access::cookies;
 use crate::access::sessions::SessionError;
 use crate::accounts::AccountError;
 use crate::store::StoreError;
+use crate::trail::TrailError;
 
 /// What went wrong. The names in the address are stable: scripts may rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -336,6 +337,13 @@ impl From<SessionError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let detail = "The edge cannot reach its store. Please try again in a moment.";
+        Self { cause: Some(error.to_string()), ..Self::new(Kind::Unavailable, detail) }
+    }
+}
+
+impl From<TrailError> for Problem {
+    fn from(error: TrailError) -> Self {
+        let detail = "The edge cannot write down what is done here. Please try again in a moment.";
         Self { cause: Some(error.to_string()), ..Self::new(Kind::Unavailable, detail) }
     }
 }

@@ -11,6 +11,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::Site;
+use super::acts::did;
 use super::browser::Browser;
 use super::cookies::{STATE, expire};
 use super::payload::Named;
@@ -21,6 +22,7 @@ use crate::access::cookies::DEPLOYER;
 use crate::access::{Cause, Method, Session, Target};
 use crate::clock::{self, Timestamp};
 use crate::names::{DeviceId, SessionId, TunnelId, UserName};
+use crate::trail::Act;
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -75,6 +77,7 @@ pub(super) async fn list(State(site): State<Arc<Site>>, SignedIn(current): Signe
 pub(super) async fn end(
     State(site): State<Arc<Site>>,
     SignedIn(current): SignedIn,
+    browser: Browser,
     Named(id): Named,
 ) -> Result<Response, Problem> {
     let sessions = site.sessions.list();
@@ -83,6 +86,12 @@ pub(super) async fn end(
         .find(|session| session.id().as_str() == id && session.user() == current.user())
         .ok_or_else(|| Problem::not_found("such session"))?;
     site.sessions.revoke(&Target::Session(session.id().clone()), Cause::Person).await?;
+    let mut event =
+        did(Act::SessionEnded, &current, &browser).device(session.device(), session.device_name());
+    if let Some(tunnel) = session.realm().tunnel() {
+        event = event.tunnel(tunnel);
+    }
+    site.trail.record(event).await?;
     Ok(if session.id() == current.id() { signed_out() } else { StatusCode::NO_CONTENT.into_response() })
 }
 
@@ -91,8 +100,11 @@ pub(super) async fn end(
 pub(super) async fn end_all(
     State(site): State<Arc<Site>>,
     SignedIn(current): SignedIn,
+    browser: Browser,
 ) -> Result<Response, Problem> {
-    site.sessions.revoke(&Target::Browsers(current.user().clone()), Cause::Person).await?;
+    let ended = site.sessions.revoke(&Target::Browsers(current.user().clone()), Cause::Person).await?;
+    let event = did(Act::AllSessionsEnded, &current, &browser).count(ended as u64);
+    site.trail.record(event).await?;
     Ok(signed_out())
 }
 
@@ -100,6 +112,7 @@ pub(super) async fn end_all(
 pub(super) async fn sign_out(State(site): State<Arc<Site>>, browser: Browser) -> Result<Response, Problem> {
     if let Some(session) = &browser.session {
         site.sessions.revoke(&Target::Session(session.id().clone()), Cause::Logout).await?;
+        site.trail.record(did(Act::SignedOut, session, &browser)).await?;
     }
     Ok(signed_out())
 }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::Site;
+use super::acts::did;
+use super::browser::Browser;
 use super::payload::{DisplayName, Named, Payload};
 use super::problem::Problem;
 use super::signed_in::{Fresh, SignedIn};
@@ -17,6 +19,7 @@ use crate::access::{Cause, Session, Target};
 use crate::accounts::{Tunnel, TunnelKind};
 use crate::clock::{self, Timestamp};
 use crate::names::{TunnelId, UserName};
+use crate::trail::Act;
 
 /// How many origins a tunnel may be opened to.
 const MOST_ORIGINS: usize = 32;
@@ -70,6 +73,7 @@ pub(super) struct Changed {
 pub(super) async fn change(
     State(site): State<Arc<Site>>,
     SignedIn(session): SignedIn,
+    browser: Browser,
     Named(id): Named,
     Payload(Changed { name, allowed_origins }): Payload<Changed>,
 ) -> Result<Response, Problem> {
@@ -84,7 +88,14 @@ pub(super) async fn change(
         }
     }
     let name = name.map(String::from);
+    let what = match (&name, &allowed_origins) {
+        (_, Some(_)) => "allowed origins",
+        (Some(_), None) => "name",
+        (None, None) => "nothing",
+    };
     let tunnel = site.accounts.change_tunnel(session.user(), &tunnel(&id)?, name, allowed_origins).await?;
+    let event = did(Act::TunnelChanged, &session, &browser).tunnel(&tunnel.id).because(what);
+    site.trail.record(event).await?;
     Ok(Json(Shown::new(&site, &session, tunnel)).into_response())
 }
 
@@ -92,6 +103,7 @@ pub(super) async fn change(
 pub(super) async fn remove(
     State(site): State<Arc<Site>>,
     Fresh(session): Fresh,
+    browser: Browser,
     Named(id): Named,
 ) -> Result<StatusCode, Problem> {
     let id = tunnel(&id)?;
@@ -102,8 +114,8 @@ pub(super) async fn remove(
     site.sessions.revoke(&Target::Tunnel(id.clone()), Cause::Tunnel).await?;
     site.accounts.remove_tunnel(&id).await?;
     site.presence.unlinked(&id);
-    tracing::info!(target: "audit", user = %session.user_name(), tunnel = %id, "tunnel removed");
-    site.sessions.revoke(&Target::Tunnel(id), Cause::Tunnel).await?;
+    site.sessions.revoke(&Target::Tunnel(id.clone()), Cause::Tunnel).await?;
+    site.trail.record(did(Act::TunnelRemoved, &session, &browser).tunnel(&id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

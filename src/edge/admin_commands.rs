@@ -21,6 +21,7 @@ use crate::accounts::{AccountError, Accounts, Tunnel, TunnelKind, User, UserStat
 use crate::clock::{Clock, Timestamp};
 use crate::names::{PublicHosts, SessionId, TunnelId, UserId, UserName};
 use crate::store::{BackupError, Existing, Store};
+use crate::trail::{Trail, TrailError};
 use crate::tunnel::{Cut, Registry};
 
 /// Why a command was not done; the sentence is for the operator.
@@ -38,6 +39,9 @@ pub enum CommandError {
     /// There is no backup.
     #[error("{0}; there is no backup")]
     Backup(#[from] BackupError),
+    /// It was done, or not even begun, and the trail does not take it.
+    #[error(transparent)]
+    Trail(#[from] TrailError),
     /// No such session.
     #[error("there is no live session {0}")]
     NoSession(SessionId),
@@ -76,11 +80,13 @@ pub struct AdminCommands {
     pub store: Arc<dyn Store>,
     /// For "last seen" of what is seen now.
     pub clock: Arc<dyn Clock>,
+    /// Where acts are written down.
+    pub trail: Arc<Trail>,
 }
 
 impl AdminCommands {
-    /// Does what is asked, and gives the command's document.
-    pub async fn run(&self, command: Command) -> Result<Value, CommandError> {
+    /// Does what is asked, and gives the command's document. Nothing is written down here.
+    pub(super) async fn act(&self, command: Command) -> Result<Value, CommandError> {
         match command {
             Command::UserAdd { name, email } => told(self.add_user(name, email).await?),
             Command::UserList {} => told(self.users().await?),
@@ -129,7 +135,6 @@ impl AdminCommands {
     async fn backup(&self, to: PathBuf, existing: Existing) -> Result<BackedUp, CommandError> {
         let as_of = self.clock.now().rfc3339();
         let bytes = self.store.backup_to(&to, existing).await?;
-        tracing::info!(target: "audit", backup = %to.display(), bytes, "backup made");
         Ok(BackedUp { backup: to, bytes, as_of })
     }
 

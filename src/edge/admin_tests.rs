@@ -17,6 +17,7 @@ use crate::names::{BaseDomain, DeviceId, PublicHosts, Scheme, UserId};
 use crate::secret::SystemEntropy;
 use crate::store::Store as _;
 use crate::store::sqlite::SqliteFile;
+use crate::trail::Trail;
 use crate::tunnel::Registry;
 
 /// A server's admin side: everything but its listeners.
@@ -55,9 +56,10 @@ impl Office {
             agents: Registry::new(),
             assertor: Arc::new(assertor),
             hosts,
-            store,
+            store: store.clone(),
             fixed: vec![fixed],
-            clock,
+            clock: clock.clone(),
+            trail: Trail::open(folder.path(), store, clock).await.expect("a trail"),
         };
         let stop = CancellationToken::new();
         let socket = AdminSocket::bind(folder.path()).expect("a socket");

@@ -10,6 +10,7 @@ use crate::deployer::RpIdError;
 use crate::names::{NameError, TunnelId};
 use crate::store::StoreError;
 use crate::store::sqlite::OpenError;
+use crate::trail::TrailError;
 
 /// Why the edge cannot run. Each is a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,9 @@ pub enum EdgeError {
     /// The sites over plain http.
     #[error("plain http serves the sites only under .localhost and on loopback, which {0} is not")]
     PlainHttp(String),
+    /// The audit trail.
+    #[error(transparent)]
+    Trail(#[from] TrailError),
     /// The admin socket.
     #[error(transparent)]
     AdminSocket(#[from] AdminSocketError),

@@ -16,6 +16,7 @@ use crate::deployer::{self, Deployer, check_rp_id};
 use crate::names::PublicHosts;
 use crate::secret::SystemEntropy;
 use crate::store::Store;
+use crate::trail::{Act, Event, Trail};
 use crate::tunnel::Registry;
 
 /// Its rooms.
@@ -51,6 +52,8 @@ impl House {
         )
         .await?;
         let assertor = Arc::new(Assertor::open(&settings.data_dir, hosts.clone(), &*clock, &*entropy)?);
+        let trail = Trail::open(&settings.data_dir, Arc::clone(&store), Arc::clone(&clock)).await?;
+        trail.record(Event::new(Act::Started).named(env!("CARGO_PKG_VERSION"))).await?;
         let registry = Registry::new();
         let deployer = deployer::router(Deployer {
             accounts: accounts.clone(),
@@ -66,6 +69,7 @@ impl House {
                 registry: Arc::clone(&registry),
                 fixed: settings.upstreams.iter().map(|one| one.tunnel.clone()).collect(),
             }),
+            trail: Arc::clone(&trail),
         });
         let edge = Arc::new(Edge {
             gate: Gate::new(Arc::clone(&sessions)),
@@ -73,6 +77,7 @@ impl House {
             upstreams: Upstreams::new(settings.upstreams.clone(), Arc::clone(&registry)),
             deployer,
             in_flight: InFlight::new(),
+            trail,
             hosts,
             clock,
             entropy,
@@ -93,6 +98,7 @@ impl House {
             store: Arc::clone(&self.store),
             fixed: settings.upstreams.iter().map(fixed).collect(),
             clock: Arc::clone(&self.edge.clock),
+            trail: Arc::clone(&self.edge.trail),
         }
     }
 }

@@ -37,13 +37,16 @@ use crate::accounts::Directory;
 use crate::clock::Clock;
 use crate::names::PublicHosts;
 use crate::secret::Entropy;
+use crate::trail::Trail;
 
 pub mod admin_commands;
 pub mod admin_documents;
 pub mod admin_socket;
 
 mod access_token;
+mod acts;
 mod admin;
+mod admin_acts;
 mod agents;
 mod answer;
 mod bridge;
@@ -113,4 +116,5 @@ struct Edge {
     upstreams: upstream::Upstreams,
     deployer: Router,
     in_flight: drain::InFlight,
+    trail: Arc<Trail>,
 }

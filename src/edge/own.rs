@@ -7,11 +7,11 @@ use http::header::SET_COOKIE;
 use pingora::Result;
 use serde_json::json;
 
-use super::Edge;
 use super::refuse::{Refusal, Reply};
 use super::request_kind::RequestKind;
 use super::sign_in::{back_to_deployer, begin_at, cookie};
 use super::visit::Visit;
+use super::{Edge, acts};
 use crate::access::cookies::{BIND, SESSION};
 use crate::access::gate::Verdict;
 use crate::access::{Cause, Permit, Target};
@@ -35,6 +35,10 @@ pub(super) async fn answer(
                 let target = Target::Session(permit.session().id().clone());
                 if let Err(error) = edge.sessions.revoke(&target, Cause::Logout).await {
                     tracing::error!(%error, "a logout could not be kept");
+                    return Ok(Err(Refusal::Unavailable));
+                }
+                if let Err(error) = acts::signed_out(edge, &permit).await {
+                    tracing::error!(%error, "a logout could not be written down");
                     return Ok(Err(Refusal::Unavailable));
                 }
                 signed_out(edge, visit)?

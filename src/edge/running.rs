@@ -267,6 +267,7 @@ impl Running {
         if let Err(error) = self.house.edge.sessions.keep_last_seen().await {
             tracing::warn!(%error, "the last minute's uses of sessions are not written down");
         }
+        self.house.edge.trail.close().await;
     }
 }
 

@@ -16,10 +16,11 @@ use super::refuse::{self, Refusal, Reply};
 use super::relay::relay;
 use super::request_kind::RequestKind;
 use super::visit::{Step, Visit, told};
-use super::{Edge, cors, fixed_websocket, own, request_headers, response_headers, sign_in, site, websocket};
+use super::{
+    Edge, acts, cors, fixed_websocket, own, request_headers, response_headers, sign_in, site, websocket,
+};
 use crate::access::token::VerifiedToken;
-use crate::access::{Beside, RedeemError, Refused, Visitor};
-use crate::metrics::{TokenCheck, metrics};
+use crate::access::{Beside, RedeemError, Visitor};
 use crate::names::TunnelId;
 use crate::wire::AppFault;
 
@@ -61,10 +62,13 @@ pub(super) async fn answer(
         }
         Step::SignIn => Err(Refusal::SignIn),
         Step::Refuse(reason) => {
-            refused(tunnel, reason);
+            acts::token_refused(edge, tunnel, reason, client);
             Err(Refusal::BadToken)
         }
-        Step::CrossSite => Err(Refusal::CrossSite),
+        Step::CrossSite => {
+            acts::cross_site_refused(edge, tunnel, client);
+            Err(Refusal::CrossSite)
+        }
         Step::Proxy(_) => Err(Refusal::Internal),
     };
     let mut reply = match answer {
@@ -98,14 +102,21 @@ async fn redeem(
     let user_agent =
         request.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let visitor = Visitor { address: client.to_string(), user_agent: user_agent.chars().take(256).collect() };
+    if let Err(error) = edge.trail.trusted() {
+        tracing::error!(%error, tunnel = %visit.tunnel, "a token is not redeemed");
+        return Ok(Err(Refusal::Unavailable));
+    }
     match edge.sessions.redeem(&token, visit.bind.as_ref(), beside, &visitor).await {
         Ok(redeemed) => {
-            metrics().token_check(if redeemed.first { TokenCheck::Ok } else { TokenCheck::Repeat });
+            if let Err(error) = acts::session_opened(edge, visit.tunnel, &redeemed, client).await {
+                tracing::error!(%error, tunnel = %visit.tunnel, "a session could not be written down");
+                return Ok(Err(Refusal::Unavailable));
+            }
             let target = visit.target_without_token();
             sign_in::redeemed(&edge.hosts, visit.tunnel, &target, &redeemed).map(Ok)
         }
         Err(RedeemError::Refused(reason)) => {
-            refused(visit.tunnel, reason);
+            acts::token_refused(edge, visit.tunnel, reason, client);
             Ok(Err(Refusal::BadToken))
         }
         Err(RedeemError::Session(error)) => {
@@ -113,21 +124,6 @@ async fn redeem(
             Ok(Err(Refusal::Unavailable))
         }
     }
-}
-
-/// The log and the metric are told why; the visitor is not.
-fn refused(tunnel: &TunnelId, reason: Refused) {
-    metrics().token_check(match reason {
-        Refused::Signature => TokenCheck::Signature,
-        Refused::Expired => TokenCheck::Expired,
-        Refused::Revoked => TokenCheck::Revoked,
-        Refused::Unknown => TokenCheck::Unknown,
-        Refused::Bind => TokenCheck::Bind,
-        Refused::Late => TokenCheck::Late,
-        Refused::Bound => TokenCheck::Bound,
-        Refused::Audience => TokenCheck::Audience,
-    });
-    tracing::info!(target: "audit", %tunnel, %reason, "token refused");
 }
 
 /// Sends an admitted request on.

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Linked, POLLED_EVERY, Site};
 use crate::accounts::{AccountError, LinkAnswer};
+use crate::deployer::acts::tried;
 use crate::deployer::browser::Browser;
 use crate::deployer::payload::Payload;
 use crate::deployer::problem::Problem;
 use crate::secret::SecretText;
+use crate::trail::Act;
 
 /// As RFC 8628 §3.2 has it.
 #[derive(Serialize)]
@@ -34,7 +36,7 @@ pub(super) async fn begin(
 ) -> Result<Response, Problem> {
     let address = &*browser.visitor.address;
     let (code, device_code, request) = site.accounts.ask_to_link(pin, name, address).await?;
-    tracing::info!(target: "audit", pin, address, "a desktop asks to be linked");
+    site.trail.note(tried(Act::DesktopAsked, browser).named(name).fingerprint(pin));
     let begun = Begun {
         user_code: code.to_string(),
         device_code: device_code.reveal().to_owned(),

@@ -15,11 +15,13 @@ use super::{Linked, Site};
 use crate::access::Session;
 use crate::accounts::{AccountError, Approval, TunnelKind, UserCode, network_of};
 use crate::clock::{self, Timestamp};
+use crate::deployer::acts::did;
 use crate::deployer::browser::Browser;
 use crate::deployer::payload::Payload;
 use crate::deployer::problem::Problem;
 use crate::deployer::signed_in::{Fresh, SignedIn};
 use crate::names::TunnelId;
+use crate::trail::Act;
 
 #[derive(Deserialize)]
 pub(in crate::deployer) struct Named {
@@ -104,10 +106,10 @@ pub(in crate::deployer) async fn approve(
         // It has forgotten its former desktop, which must not go on serving it.
         site.presence.unlinked(&tunnel.id);
     }
-    let (user, device, address) = (session.user_name(), session.device(), &*browser.visitor.address);
-    let (pin, asked_from, took_over) = (&*request.pin, &*request.address, approval.take_over.is_some());
-    tracing::info!(target: "audit", %user, %device, tunnel = %tunnel.id, took_over, pin, asked_from, address, "desktop linked");
-    Ok(Json(Linked::new(&site, tunnel.id, user.clone())).into_response())
+    let how = if approval.take_over.is_some() { "in place of the former desktop" } else { "by a code" };
+    let event = did(Act::DesktopLinked, &session, &browser).tunnel(&tunnel.id).because(how);
+    site.trail.record(event.named(&request.desktop).fingerprint(&request.pin)).await?;
+    Ok(Json(Linked::new(&site, tunnel.id, session.user_name().clone())).into_response())
 }
 
 /// `POST /link/deny`. It takes something away, so any sign-in will do.
@@ -120,8 +122,8 @@ pub(in crate::deployer) async fn deny(
     let request =
         with_code(&site, &session, &browser, &user_code, async |code| site.accounts.deny_link(code).await)
             .await?;
-    let (user, address) = (session.user_name(), &*browser.visitor.address);
-    tracing::info!(target: "audit", %user, pin = request.pin, asked_from = request.address, address, "linking of a desktop denied");
+    let event = did(Act::DesktopDenied, &session, &browser).named(&request.desktop);
+    site.trail.record(event.fingerprint(&request.pin)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -133,7 +135,7 @@ async fn with_code<T>(
     code: &str,
     act: impl AsyncFnOnce(&UserCode) -> Result<T, AccountError>,
 ) -> Result<T, Problem> {
-    let (user, address) = (session.user_name(), &*browser.visitor.address);
+    let address = &*browser.visitor.address;
     let (person, network, now) = (session.user().as_str(), network_of(address), site.now());
     let limits = &site.limits;
     if !limits.guesses_of_person.take(person, now) {
@@ -148,7 +150,7 @@ async fn with_code<T>(
         None => Err(AccountError::Gone("link code")),
     };
     if let Err(AccountError::Gone(_)) = done {
-        tracing::warn!(target: "audit", %user, address, "a link code that is no good");
+        site.trail.note(did(Act::LinkCodeRefused, session, browser));
     } else {
         limits.guesses_of_person.give_back(person);
         limits.guesses_from_network.give_back(&network);

@@ -16,6 +16,7 @@ pub(super) mod by_code;
 pub(super) mod decide;
 
 use super::Site;
+use super::acts::tried;
 use super::browser::Browser;
 use super::payload::{DisplayName, Payload};
 use super::problem::Problem;
@@ -23,6 +24,7 @@ use super::throttle::Throttle;
 use crate::accounts::AccountError;
 use crate::names::{TunnelId, UserName};
 use crate::secret::{SecretText, base64url, from_base64url, sha256};
+use crate::trail::{Act, By};
 
 /// Longest key taken, in bytes: RSA of 4096 bits has 550.
 const LONGEST_KEY: usize = 1024;
@@ -93,20 +95,22 @@ async fn by_token(
     pin: &str,
     name: &str,
 ) -> Result<Response, Problem> {
-    let address = &*browser.visitor.address;
     let linked = match site.accounts.link_by_token(token, pin, name).await {
         // The token is good for nobody then; which of these it was is no business of whoever holds it.
         Err(AccountError::Missing(_) | AccountError::Disabled) => Err(Problem::link_refused()),
         other => other.map_err(Problem::from),
     };
     let (agent, tunnel) = linked.inspect_err(|_| {
-        tracing::warn!(target: "audit", address, "linking of a desktop refused");
+        let event = tried(Act::DesktopRefused, browser).because("no such link token").named(name);
+        site.trail.note(event.fingerprint(pin));
     })?;
     // A tunnel that was taken over has forgotten its former desktop, which must not go on serving it.
     site.presence.unlinked(&tunnel.id);
-    let user = site.accounts.user(&agent.user).await?.name;
-    tracing::info!(target: "audit", %user, tunnel = %tunnel.id, pin, address, "desktop linked");
-    Ok((StatusCode::CREATED, Json(Linked::new(site, tunnel.id, user))).into_response())
+    let user = site.accounts.user(&agent.user).await?;
+    let event = tried(Act::DesktopLinked, browser).by(By::Desktop).of(&user.id, &user.name);
+    let event = event.tunnel(&tunnel.id).named(name).fingerprint(pin).because("by a link token");
+    site.trail.record(event).await?;
+    Ok((StatusCode::CREATED, Json(Linked::new(site, tunnel.id, user.name))).into_response())
 }
 
 /// Whether `der` is one SEQUENCE and nothing after it. What is in it, the handshake will prove.

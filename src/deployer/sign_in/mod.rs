@@ -9,6 +9,7 @@ use http::HeaderValue;
 use http::header::HeaderName;
 use serde::{Deserialize, Serialize};
 
+use super::acts::tried;
 use super::browser::Browser;
 use super::cookies::Sent;
 use super::problem::Problem;
@@ -20,6 +21,7 @@ use crate::access::sessions::{DEPLOYER_SESSION, SessionError};
 use crate::accounts::AccountError;
 use crate::metrics::{SignInMethod, SignInResult, metrics};
 use crate::names::TunnelId;
+use crate::trail::{Act, By};
 
 pub(super) mod passkey;
 
@@ -74,7 +76,6 @@ struct Entered {
 /// Judges `proof` and lets its person in.
 pub(super) async fn enter<P: Proof>(site: &Site, browser: &Browser, proof: P) -> Result<Response, Problem> {
     let method = P::METHOD.as_str();
-    let address = &*browser.visitor.address;
     let entered = match proof.judge(site, browser).await {
         Ok(Proven { who, wanted }) => match open_session(site, browser, &who).await {
             Ok(cookie) => Ok((who, wanted, cookie)),
@@ -85,8 +86,9 @@ pub(super) async fn enter<P: Proof>(site: &Site, browser: &Browser, proof: P) ->
     match entered {
         Ok((who, wanted, session)) => {
             metrics().sign_in(P::METHOD, SignInResult::Ok);
-            let (user, device) = (&who.user_name, &who.device);
-            tracing::info!(target: "audit", method, %user, %device, address, "signed in");
+            let event =
+                tried(Act::SignIn, browser).by(By::Person).of(&who.user, &who.user_name).method(method);
+            site.trail.record(event.device(&who.device, &who.device_name)).await?;
             let destination = destination::of(site, &who, &wanted).await?;
             let cookies = std::iter::once(session).chain(destination.grant.map(|grant| grant.cookie()));
             let body = Json(Entered { redirect: destination.redirect });
@@ -94,12 +96,12 @@ pub(super) async fn enter<P: Proof>(site: &Site, browser: &Browser, proof: P) ->
         }
         Err(NotProven::Refused(reason)) => {
             metrics().sign_in(P::METHOD, SignInResult::Refused);
-            tracing::warn!(target: "audit", method, reason, address, "sign-in refused");
+            site.trail.note(tried(Act::SignInRefused, browser).method(method).because(reason));
             Err(Problem::sign_in_refused())
         }
         Err(NotProven::Unknown) => {
             metrics().sign_in(P::METHOD, SignInResult::Refused);
-            tracing::warn!(target: "audit", method, reason = "no such passkey", address, "sign-in refused");
+            site.trail.note(tried(Act::SignInRefused, browser).method(method).because("no such passkey"));
             Err(Problem::sign_in_refused().of_unknown_credential())
         }
         Err(NotProven::Trouble(problem)) => Err(problem),

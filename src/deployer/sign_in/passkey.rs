@@ -10,8 +10,9 @@ use webauthn_rs_core::proto::PublicKeyCredential;
 
 use super::{NotProven, Proof, Proven, Wanted, enter};
 use crate::access::{Method, SignIn};
-use crate::accounts::AccountError;
+use crate::accounts::{AccountError, Passkey};
 use crate::deployer::Site;
+use crate::deployer::acts::tried;
 use crate::deployer::browser::Browser;
 use crate::deployer::ceremony::{self, Ceremony, Intent};
 use crate::deployer::payload::{Named, Payload};
@@ -20,6 +21,7 @@ use crate::deployer::webauthn::Fault;
 use crate::metrics::SignInMethod;
 use crate::names::DeviceId;
 use crate::proof::{Assertion, Commitment, Evidence};
+use crate::trail::Act;
 
 /// `POST /sign-in/passkey`
 pub(in crate::deployer) async fn begin(
@@ -70,8 +72,7 @@ impl Proof for Answer {
             Ok(record) => record,
             Err(fault) => {
                 if fault == Fault::Counter {
-                    let user = &passkey.user;
-                    tracing::warn!(target: "audit", %user, %device, "a passkey's counter went back: it may have been copied");
+                    copied(site, browser, &passkey).await;
                 }
                 return Err(refused(fault));
             }
@@ -111,6 +112,15 @@ fn evidence(answer: &PublicKeyCredential, commitment: Commitment) -> Option<Evid
     let signed = &answer.response;
     let assertion = Assertion::of(&signed.authenticator_data, &signed.client_data_json, &signed.signature)?;
     Some(Evidence { assertion, commitment })
+}
+
+/// A passkey's counter went back: it may have been copied, and its person should know.
+async fn copied(site: &Site, browser: &Browser, passkey: &Passkey) {
+    let event = tried(Act::PasskeyCounterWentBack, browser).device(&passkey.id, &passkey.name);
+    site.trail.note(match site.accounts.user(&passkey.user).await {
+        Ok(user) => event.of(&user.id, &user.name),
+        Err(_) => event,
+    });
 }
 
 fn refused(reason: impl std::fmt::Display) -> NotProven {

@@ -34,6 +34,7 @@ use crate::names::{BaseDomain, PublicHosts, Scheme, TunnelId, UserName};
 use crate::secret::{Entropy, SystemEntropy};
 use crate::store::Store;
 use crate::store::sqlite::SqliteFile;
+use crate::trail::Trail;
 
 const ORIGIN_OF_OURS: &str = "https://deployer.patapim.test";
 
@@ -95,17 +96,19 @@ impl House {
         let assertor = Assertor::open(folder.path(), hosts.clone(), &*clock, &*entropy).expect("keys");
         let assertor = Arc::new(assertor);
         let desktops = Arc::<Desktops>::default();
+        let trail = Trail::open(folder.path(), Arc::clone(&store), clock.clone()).await.expect("a trail");
         let site = router(Deployer {
             accounts: accounts.clone(),
             sessions: Arc::clone(&sessions),
             sealer: Sealer::new(keys),
-            once: Once::new(store),
+            once: Once::new(Arc::clone(&store)),
             assertor: Arc::clone(&assertor),
             hosts: hosts.clone(),
             clock: clock.clone(),
             entropy: Arc::clone(&entropy),
             webauthn: WebauthnSettings { rp_id: "deployer.patapim.test".to_owned() },
             presence: desktops.clone(),
+            trail: Arc::clone(&trail),
         });
         Self { _folder: folder, clock, entropy, accounts, sessions, assertor, hosts, desktops, site }
     }

@@ -1,0 +1,157 @@
+//! The writer: one thread, which takes all that waits, appends it and makes it durable with one sync.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::chain::{Head, seal};
+use super::event::Event;
+use super::file::TrailFile;
+use super::{TrailError, lock};
+use crate::clock::Clock;
+use crate::names::UserId;
+
+/// The largest group that is synced together.
+const GROUP: usize = 512;
+
+/// Where the trail ends, and how long its file is.
+pub(super) type Measured = (Head, u64);
+
+/// What the writer is asked for.
+pub(super) enum Job {
+    /// To write an event; whoever waits for it hears when it is durable.
+    Write(Box<Event>, Option<oneshot::Sender<Result<(), TrailError>>>),
+    /// To say how things stand between two writes.
+    Measure(oneshot::Sender<Measured>),
+}
+
+/// Where each person's last line begins. As many as there are people, however long the trail is.
+pub(super) struct Index {
+    latest: HashMap<UserId, u64>,
+    /// What the store does not know yet.
+    unkept: HashMap<UserId, u64>,
+}
+
+impl Index {
+    pub(super) fn of(latest: HashMap<UserId, u64>) -> Self {
+        Self { latest, unkept: HashMap::new() }
+    }
+
+    pub(super) fn latest(&self, user: &UserId) -> Option<u64> {
+        self.latest.get(user).copied()
+    }
+
+    pub(super) fn found(&mut self, lines: Vec<(UserId, u64)>) {
+        for (user, at) in lines {
+            self.latest.insert(user.clone(), at);
+            self.unkept.insert(user, at);
+        }
+    }
+
+    pub(super) fn take_unkept(&mut self) -> HashMap<UserId, u64> {
+        std::mem::take(&mut self.unkept)
+    }
+
+    pub(super) fn not_kept(&mut self, latest: HashMap<UserId, u64>) {
+        for (user, at) in latest {
+            self.unkept.entry(user).or_insert(at);
+        }
+    }
+}
+
+pub(super) struct Writer {
+    file: TrailFile,
+    index: Arc<Mutex<Index>>,
+    told: watch::Sender<Head>,
+    clock: Arc<dyn Clock>,
+    /// The last write failed; so that the log has one line for it.
+    failing: bool,
+}
+
+impl Writer {
+    pub(super) fn new(
+        file: TrailFile,
+        index: Arc<Mutex<Index>>,
+        told: watch::Sender<Head>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { file, index, told, clock, failing: false }
+    }
+
+    fn run(mut self, jobs: &mut mpsc::Receiver<Job>) {
+        let mut group = Vec::new();
+        while jobs.blocking_recv_many(&mut group, GROUP) > 0 {
+            let (mut events, mut waiting, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+            for job in group.drain(..) {
+                match job {
+                    Job::Write(event, answer) => {
+                        events.push(event);
+                        waiting.extend(answer);
+                    }
+                    Job::Measure(answer) => asked.push(answer),
+                }
+            }
+            if !events.is_empty() {
+                let done = self.write(&events);
+                self.report(&done);
+                // Whoever does not wait any more needs no answer.
+                waiting.into_iter().for_each(|answer| drop(answer.send(done.clone())));
+            }
+            for answer in asked {
+                let length = self.file.length_by_name();
+                let _ = answer.send((self.file.head(), length));
+            }
+        }
+    }
+
+    fn write(&mut self, events: &[Box<Event>]) -> Result<(), TrailError> {
+        let unwritten = |error: &dyn std::fmt::Display| TrailError::Unwritten(error.to_string());
+        let start = self.file.next_start().map_err(|error| unwritten(&error))?;
+        let now = self.clock.now();
+        let (mut lines, mut head, mut latest) = (Vec::new(), self.file.head(), HashMap::new());
+        for event in events {
+            let begins = start + lines.len() as u64;
+            let earlier = event.user_id.as_ref().and_then(|user| {
+                latest.insert(user.clone(), begins).or_else(|| lock(&self.index).latest(user))
+            });
+            head = seal(&mut lines, &head, begins, now, event, earlier).map_err(|error| unwritten(&error))?;
+        }
+        self.file.append(&lines, start, head)?;
+        lock(&self.index).found(latest.into_iter().collect());
+        events.iter().for_each(|event| mirror(event));
+        self.told.send_replace(head);
+        Ok(())
+    }
+
+    fn report(&mut self, done: &Result<(), TrailError>) {
+        match done {
+            Ok(()) if self.failing => tracing::info!("the audit trail is written again"),
+            Err(error) if !self.failing => tracing::error!(%error, "acts are refused"),
+            _ => {}
+        }
+        self.failing = done.is_err();
+    }
+}
+
+/// Runs `writer` on a thread of its own until nobody is left to ask it.
+pub(super) fn start(writer: Writer, mut jobs: mpsc::Receiver<Job>) -> std::io::Result<()> {
+    std::thread::Builder::new().name("trail-writer".to_owned()).spawn(move || writer.run(&mut jobs)).map(drop)
+}
+
+/// The same in the log, for whoever watches that: without the names that people gave.
+fn mirror(event: &Event) {
+    let act = serde_json::to_value(event.event).unwrap_or_default();
+    tracing::info!(
+        target: "audit",
+        user = event.user.as_ref().map(|name| name.as_str()),
+        tunnel = event.tunnel.as_ref().map(|tunnel| tunnel.as_str()),
+        session = event.session.as_ref().map(|session| session.as_str()),
+        device = event.device.as_ref().map(|device| device.as_str()),
+        address = event.address.as_deref(),
+        method = event.method,
+        reason = event.reason.as_deref(),
+        count = event.count,
+        "{}", act.as_str().unwrap_or_default(),
+    );
+}

@@ -9,6 +9,7 @@ mod browser;
 mod ceremonies;
 mod cuts;
 mod demo;
+mod events;
 mod gate;
 mod layering;
 mod limits;

@@ -84,6 +84,12 @@ pub fn as_rfc3339_option<S: serde::Serializer>(at: &Option<Timestamp>, out: S) -
     }
 }
 
+/// Reads a [`Timestamp`] that [`as_rfc3339`] wrote.
+pub fn from_rfc3339<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(from)?;
+    Timestamp::parse_rfc3339(&text).ok_or_else(|| serde::de::Error::custom("not a time"))
+}
+
 /// Where "now" comes from.
 pub trait Clock: Send + Sync + 'static {
     /// The present moment. Never earlier than a moment returned before.

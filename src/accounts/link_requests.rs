@@ -91,6 +91,9 @@ pub enum LinkAnswer {
         user: UserId,
         /// Which.
         tunnel: TunnelId,
+        /// What they had signed in with.
+        #[serde(default)]
+        device: Option<DeviceId>,
     },
 }
 
@@ -238,7 +241,8 @@ impl Accounts {
                 }
             };
             let user = approval.user.clone();
-            let answer = LinkAnswer::Approved { user: user.clone(), tunnel: label.clone() };
+            let device = Some(approval.device.clone());
+            let answer = LinkAnswer::Approved { user: user.clone(), tunnel: label.clone(), device };
             let mut tx = request.clone().decided(key, revision, answer);
             tx.conds.extend(standing.conds);
             if let LinkTarget::New(_) = target {

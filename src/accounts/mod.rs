@@ -28,7 +28,6 @@ use crate::secret::Entropy;
 use crate::store::{Commit, Entry, Key, Revision, Store, StoreError};
 
 mod agents;
-mod changes;
 mod directory;
 mod invitations;
 mod link_requests;

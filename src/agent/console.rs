@@ -5,32 +5,64 @@
 //! file is gone, however it went.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::approvals::Shown;
+use super::desk::{Desk, DeskError, Snapshot};
 use super::home::{Home, HomeError};
+use super::listing::{Listed, listed};
 use super::run::AgentState;
+use crate::names::DeviceId;
 use crate::secret::{Entropy, SecretText, same};
 
 const FILE: &str = "run.json";
 const PATIENCE: Duration = Duration::from_secs(2);
-const LINE_LIMIT: u64 = 4096;
+/// A question is short, an answer may list many devices.
+const QUESTION_LIMIT: u64 = 4096;
+const ANSWER_LIMIT: u64 = 1 << 20;
 
 /// What is asked of a running agent.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Ask {
     /// How things stand.
     Status,
     /// To stop.
     Stop,
+    /// Whom it trusts.
+    Devices,
+    /// Who waits.
+    Pending,
+    /// To do something about a device, which is named by the beginning of its id.
+    Decide(Decision, String),
+}
+
+/// What can be done about a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Decision {
+    Approve,
+    Deny,
+    Remove,
+}
+
+/// What was done about one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Done {
+    pub(super) id: DeviceId,
+    /// Who it was, where it had been waiting.
+    pub(super) waited: Option<Shown>,
 }
 
 /// What it answers.
@@ -73,10 +105,11 @@ pub(super) enum ConsoleError {
 }
 
 impl Console {
-    /// Opens it in `home`: answers with `state`, and cancels `stop` when asked to stop.
+    /// Opens it in `home`: answers with `state` and for `desk`, and cancels `stop` when asked to stop.
     pub(super) async fn open(
         home: Home,
         state: watch::Receiver<AgentState>,
+        desk: Arc<Desk>,
         stop: CancellationToken,
         entropy: &dyn Entropy,
     ) -> Result<Self, ConsoleError> {
@@ -89,11 +122,11 @@ impl Console {
         let (expected, closed) = (key.clone(), stopped.clone());
         let answering = tokio::spawn(async move {
             while let Ok((caller, _)) = listener.accept().await {
-                let (state, stop) = (state.clone(), stop.clone());
+                let (state, desk, stop) = (state.clone(), Arc::clone(&desk), stop.clone());
                 let (expected, closed) = (expected.clone(), closed.clone());
                 tokio::spawn(async move {
                     let mut caller = BufReader::new(caller);
-                    let answered = timeout(PATIENCE, answer(&mut caller, &state, &expected)).await;
+                    let answered = timeout(PATIENCE, answer(&mut caller, &state, desk, &expected)).await;
                     if let Ok(Ok(Some(Ask::Stop))) = answered {
                         stop.cancel();
                         closed.cancelled().await;
@@ -120,43 +153,94 @@ impl Drop for Console {
 async fn answer(
     caller: &mut BufReader<TcpStream>,
     state: &watch::Receiver<AgentState>,
+    desk: Arc<Desk>,
     key: &SecretText,
 ) -> std::io::Result<Option<Ask>> {
-    let question: Question = read_line(caller).await?;
+    let question: Question = read_line(caller, QUESTION_LIMIT).await?;
     if !same(question.key.as_bytes(), key.reveal().as_bytes()) {
         return Ok(None);
     }
-    let status = Status { pid: std::process::id(), state: state.borrow().clone() };
-    write_line(caller.get_mut(), &status).await?;
+    let to = caller.get_mut();
+    match question.ask.clone() {
+        Ask::Status | Ask::Stop => {
+            let state = state.borrow().clone();
+            write_line(to, &Status { pid: std::process::id(), state }).await?;
+        }
+        Ask::Devices => {
+            let Snapshot { devices, sessions, .. } = desk.snapshot();
+            write_line(to, &listed(&devices, &sessions)).await?;
+        }
+        Ask::Pending => write_line(to, &desk.snapshot().waiting).await?,
+        Ask::Decide(decision, typed) => {
+            let done = spawn_blocking(move || decide(&desk, decision, &typed)).await;
+            let done =
+                done.map_err(|panic| panic.to_string()).and_then(|done| done.map_err(|why| why.to_string()));
+            write_line(to, &done).await?;
+        }
+    }
     Ok(Some(question.ask))
+}
+
+fn decide(desk: &Desk, decision: Decision, typed: &str) -> Result<Done, DeskError> {
+    let id = desk.device_meant(typed)?;
+    let waited = match decision {
+        Decision::Approve => Some(desk.approve(&id)?),
+        Decision::Deny => Some(desk.deny(&id)?),
+        Decision::Remove => {
+            desk.remove(&id)?;
+            None
+        }
+    };
+    Ok(Done { id, waited })
 }
 
 /// How the agent that runs in `home` stands. `None` when none does.
 pub(super) async fn status(home: &Home) -> Result<Option<Status>, HomeError> {
-    let asked = ask(home, Ask::Status).await?;
-    Ok(asked.map(|(status, _)| status))
+    Ok(ask(home, Ask::Status).await?.map(|(status, _)| status))
+}
+
+/// Whom the agent that runs in `home` trusts. `None` when none does.
+pub(super) async fn devices(home: &Home) -> Result<Option<Vec<Listed>>, HomeError> {
+    Ok(ask(home, Ask::Devices).await?.map(|(devices, _)| devices))
+}
+
+/// Who waits at it.
+pub(super) async fn pending(home: &Home) -> Result<Option<Vec<Shown>>, HomeError> {
+    Ok(ask(home, Ask::Pending).await?.map(|(waiting, _)| waiting))
+}
+
+/// Has it do something about a device; a sentence where it cannot.
+pub(super) async fn decided(
+    home: &Home,
+    decision: Decision,
+    typed: &str,
+) -> Result<Option<Result<Done, String>>, HomeError> {
+    Ok(ask(home, Ask::Decide(decision, typed.to_owned())).await?.map(|(done, _)| done))
 }
 
 /// Stops the agent that runs in `home`, and waits for its end as long as `patience` lasts: `false` when it lasts longer.
 pub(super) async fn stop(home: &Home, patience: Duration) -> Result<bool, HomeError> {
-    let Some((_, mut agent)) = ask(home, Ask::Stop).await? else { return Ok(true) };
+    let Some((_, mut agent)) = ask::<Status>(home, Ask::Stop).await? else { return Ok(true) };
     Ok(timeout(patience, agent.read_to_end(&mut Vec::new())).await.is_ok())
 }
 
-async fn ask(home: &Home, ask: Ask) -> Result<Option<(Status, BufReader<TcpStream>)>, HomeError> {
+async fn ask<T: DeserializeOwned>(
+    home: &Home,
+    ask: Ask,
+) -> Result<Option<(T, BufReader<TcpStream>)>, HomeError> {
     let Some(door) = home.read::<Door>(FILE)? else { return Ok(None) };
     let exchange = async {
         let mut agent = BufReader::new(TcpStream::connect(door.address).await?);
         write_line(agent.get_mut(), &Question { key: door.key, ask }).await?;
-        let status = read_line::<Status>(&mut agent).await?;
-        Ok::<_, std::io::Error>((status, agent))
+        let answer = read_line::<T>(&mut agent, ANSWER_LIMIT).await?;
+        Ok::<_, std::io::Error>((answer, agent))
     };
     Ok(timeout(PATIENCE, exchange).await.ok().and_then(Result::ok))
 }
 
-async fn read_line<T: serde::de::DeserializeOwned>(from: &mut BufReader<TcpStream>) -> std::io::Result<T> {
+async fn read_line<T: DeserializeOwned>(from: &mut BufReader<TcpStream>, limit: u64) -> std::io::Result<T> {
     let mut line = String::new();
-    from.take(LINE_LIMIT).read_line(&mut line).await?;
+    from.take(limit).read_line(&mut line).await?;
     Ok(serde_json::from_str(&line)?)
 }
 
@@ -169,7 +253,14 @@ async fn write_line(to: &mut TcpStream, message: &impl Serialize) -> std::io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::Trust;
+    use crate::clock::{SystemClock, Timestamp};
     use crate::secret::SystemEntropy;
+
+    fn desk(home: &Home) -> Arc<Desk> {
+        let clock = SystemClock::not_before(Timestamp::default());
+        Desk::open(home.clone(), Trust::Ask, "ada", clock, SystemEntropy::shared()).expect("open")
+    }
 
     #[tokio::test]
     async fn a_running_agent_answers_and_a_stale_file_does_not() {
@@ -177,11 +268,17 @@ mod tests {
         let home = Home::at(folder.path());
         let (_state, states) = watch::channel(AgentState::Connecting);
         let entropy = SystemEntropy::shared();
-        let console =
-            Console::open(home.clone(), states, CancellationToken::new(), &*entropy).await.expect("open");
+        let console = Console::open(home.clone(), states, desk(&home), CancellationToken::new(), &*entropy)
+            .await
+            .expect("open");
 
         let found = status(&home).await.expect("readable").expect("running");
         assert_eq!((found.pid, found.state), (std::process::id(), AgentState::Connecting));
+
+        assert_eq!(devices(&home).await.expect("readable"), Some(Vec::new()));
+        assert_eq!(pending(&home).await.expect("readable"), Some(Vec::new()));
+        let unknown = decided(&home, Decision::Approve, "abcdefgh").await.expect("readable");
+        assert!(unknown.expect("running").expect_err("nobody waits").contains("no device here"));
 
         let mut door: Door = home.read(FILE).expect("readable").expect("there");
         door.key = "guessed".into();
@@ -200,7 +297,8 @@ mod tests {
         let (_state, states) = watch::channel(AgentState::Connecting);
         let asked = CancellationToken::new();
         let entropy = SystemEntropy::shared();
-        let console = Console::open(home.clone(), states, asked.clone(), &*entropy).await.expect("open");
+        let console =
+            Console::open(home.clone(), states, desk(&home), asked.clone(), &*entropy).await.expect("open");
         let agent = tokio::spawn(async move {
             asked.cancelled().await;
             drop(console);

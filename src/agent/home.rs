@@ -82,6 +82,16 @@ impl Home {
         written.map_err(|source| HomeError::Io { path, source })
     }
 
+    /// Gives `name` another name, under which nothing will write over it, and returns that.
+    pub(super) fn set_aside(&self, name: &str) -> Result<PathBuf, HomeError> {
+        let path = self.0.join(name);
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let aside = |number: usize| self.0.join(format!("{stem}.damaged-{number}.json"));
+        let free = (1..).map(aside).find(|aside| !aside.exists()).unwrap_or_else(|| aside(0));
+        fs::rename(&path, &free).map_err(|source| HomeError::Io { path, source })?;
+        Ok(free)
+    }
+
     /// Removes `name`, if it is there.
     pub(super) fn remove(&self, name: &str) -> Result<(), HomeError> {
         let path = self.0.join(name);
@@ -98,12 +108,25 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let written = open_private(&beside).and_then(|mut file| {
         file.write_all(text)?;
         file.sync_all()?;
-        fs::rename(&beside, path)
+        fs::rename(&beside, path)?;
+        sync_folder(path)
     });
     if written.is_err() {
         let _ = fs::remove_file(&beside);
     }
     written
+}
+
+/// So that the new name is on the disk too when the power fails.
+#[cfg(unix)]
+fn sync_folder(of: &Path) -> io::Result<()> {
+    of.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+}
+
+/// Elsewhere folders cannot be synced, and need not be.
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]

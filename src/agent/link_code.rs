@@ -11,6 +11,7 @@ use super::api::CallError;
 use super::identity::Link;
 use super::linking::{Candidate, LinkRequest, LinkingError};
 use crate::secret::SecretText;
+use crate::wire::approval::PasskeyFacts;
 use crate::wire::one_line;
 
 /// What "slow down" means (RFC 8628 §3.5).
@@ -80,12 +81,12 @@ impl LinkCode {
 
     /// Waits until somebody has decided, or it is too late. What goes wrong meanwhile is told to `trouble`, and tried
     /// again until the code ends. When `stop` comes first the edge is told that nobody waits any more, so that what is on
-    /// the screen links nothing later.
+    /// the screen links nothing later. With the link comes the passkey that approved it, if it was one.
     pub async fn decision(
         self,
         stop: impl Future<Output = ()>,
         trouble: impl FnMut(&str),
-    ) -> Result<Link, LinkingError> {
+    ) -> Result<(Link, Option<PasskeyFacts>), LinkingError> {
         let (api, body) = (&self.candidate.api, Waits { device_code: self.device_code.reveal() });
         let ask = async || Heard::from(api.post("/link/poll", &body, StatusCode::OK).await);
         let decided = tokio::select! {

@@ -9,6 +9,7 @@ use super::dial::TrustError;
 use super::identity::{DesktopKey, KeyError, Link};
 use crate::names::TunnelId;
 use crate::secret::{SecretText, base64url};
+use crate::wire::approval::PasskeyFacts;
 use crate::wire::one_line;
 
 /// What a link is asked for with.
@@ -70,6 +71,9 @@ pub(super) struct Linked {
     tunnel: TunnelId,
     user: String,
     tunnel_url: String,
+    /// The passkey of whoever approved it; none for a token.
+    #[serde(default)]
+    approved_by: Option<PasskeyFacts>,
 }
 
 impl Candidate {
@@ -86,9 +90,17 @@ impl Candidate {
         }
     }
 
-    pub(super) fn linked(self, Linked { tunnel, user, tunnel_url }: Linked) -> Link {
+    /// The link, and the passkey that this desktop trusts from the start.
+    pub(super) fn linked(self, linked: Linked) -> (Link, Option<PasskeyFacts>) {
+        let Linked { tunnel, user, tunnel_url, approved_by } = linked;
         let Self { key, asked: LinkRequest { edge, ca, name, .. }, .. } = self;
-        Link { edge, tunnel, user: one_line(&user), tunnel_url: one_line(&tunnel_url), name, ca, key }
+        let link =
+            Link { edge, tunnel, user: one_line(&user), tunnel_url: one_line(&tunnel_url), name, ca, key };
+        let approved_by = approved_by.filter(PasskeyFacts::is_sound).map(|passkey| {
+            let name = one_line(&passkey.name).chars().take(80).collect();
+            PasskeyFacts { name, ..passkey }
+        });
+        (link, approved_by)
     }
 }
 
@@ -96,5 +108,5 @@ impl Candidate {
 pub async fn link_desktop(asked: LinkRequest, token: &SecretText) -> Result<Link, LinkingError> {
     let candidate = Candidate::new(asked)?;
     let linked = candidate.api.post("/link", &candidate.asks(Some(token)), StatusCode::CREATED).await?;
-    Ok(candidate.linked(linked))
+    Ok(candidate.linked(linked).0)
 }

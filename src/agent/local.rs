@@ -283,7 +283,7 @@ async fn pump(mut body: Incoming, stream: &mut SendStream<Bytes>) -> Result<(), 
 }
 
 /// The agent's own answer, which the edge knows by its header.
-fn answer_for_app(fault: AppFault, respond: &mut SendResponse<Bytes>) {
+pub(super) fn answer_for_app(fault: AppFault, respond: &mut SendResponse<Bytes>) {
     let response = Response::builder()
         .status(StatusCode::BAD_GATEWAY)
         .header(AGENT_ERROR_HEADER, fault.as_str())
@@ -294,7 +294,7 @@ fn answer_for_app(fault: AppFault, respond: &mut SendResponse<Bytes>) {
     if sent.is_err() {
         respond.send_reset(Reason::INTERNAL_ERROR);
     }
-    tracing::info!(fault = fault.as_str(), "the app did not answer");
+    tracing::info!(fault = fault.as_str(), "answered in the app's stead");
 }
 
 #[cfg(test)]

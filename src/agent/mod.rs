@@ -5,26 +5,34 @@
 //!   the agent's folder, [`Home`].
 //! - [`run`] keeps a connection to the edge: it dials, waits longer after each failure, serves visitors, and stops for
 //!   good when the edge says that another took its place or that it is no longer linked.
-//! - Each visitor's stream becomes one HTTP/1.1 request to the app.
+//! - Each visitor's stream becomes one HTTP/1.1 request to the app, if this desktop has approved its session: the
+//!   [`Desk`] is where the edge asks and the person decides. The edge's own opinion does not count.
 //!
 //! The rules both sides follow are in [`crate::wire`].
 
 mod address;
 mod api;
 mod app_connection;
+mod approvals;
 mod backoff;
 mod body;
 mod console;
+mod control;
+mod decisions;
+mod desk;
 mod dial;
 mod headers;
 mod home;
 mod identity;
 mod link_code;
 mod linking;
+mod listing;
 mod local;
+mod notify;
 mod qr;
 mod run;
 mod serve;
+mod trust;
 mod websocket;
 
 pub mod cli;
@@ -33,6 +41,7 @@ pub mod proof;
 pub use address::{EdgeAddress, NotAnEdge};
 pub use api::{CallError, Refusal};
 pub use backoff::Backoff;
+pub use desk::{Desk, Trust};
 pub use dial::{DialError, Dialer, TrustError};
 pub use home::{Home, HomeError};
 pub use identity::{DesktopKey, KeyError, Link, LinkError};

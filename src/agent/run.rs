@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::backoff::{Backoff, jittered};
+use super::desk::Desk;
 use super::dial::{Dialer, TrustError};
 use super::identity::Link;
 use super::local::{App, AppAddress};
@@ -33,6 +34,8 @@ pub struct Agent {
     pub clock: Arc<dyn Clock>,
     /// For WebSocket keys and jitter.
     pub entropy: Arc<dyn Entropy>,
+    /// Who says whom to let in.
+    pub desk: Arc<Desk>,
 }
 
 /// Times that tests shorten.
@@ -72,7 +75,10 @@ pub enum AgentState {
         /// Where they find the tunnel.
         url: String,
         /// Since when.
-        #[serde(serialize_with = "crate::clock::as_rfc3339", deserialize_with = "from_rfc3339")]
+        #[serde(
+            serialize_with = "crate::clock::as_rfc3339",
+            deserialize_with = "crate::clock::from_rfc3339"
+        )]
         since: Timestamp,
     },
     /// It will dial again in a while.
@@ -84,11 +90,6 @@ pub enum AgentState {
     Replaced,
     /// It ends what is in flight.
     Stopping,
-}
-
-fn from_rfc3339<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
-    let text = String::deserialize(from)?;
-    Timestamp::parse_rfc3339(&text).ok_or_else(|| serde::de::Error::custom("not a time"))
 }
 
 /// Why an agent stopped though nobody asked it to. Dialing again would not help; the sentence says what does.
@@ -121,13 +122,15 @@ pub async fn run(
     shutdown: CancellationToken,
     state: watch::Sender<AgentState>,
 ) -> Result<(), RunError> {
-    let Agent { link, app, pace, clock, entropy } = agent;
+    let Agent { link, app, pace, clock, entropy, desk } = agent;
+    let _timing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&desk).keep_time()));
     let dialer = Dialer::for_tunnel(link.edge.clone(), link.ca.as_deref(), &link.key)?;
     let mut runner = Runner {
         app: Arc::new(App::new(app, Arc::clone(&entropy))),
         name: link.name,
         pace,
         clock,
+        desk,
         shutdown: shutdown.clone(),
         state,
         met_before: false,
@@ -194,6 +197,7 @@ struct Runner {
     name: String,
     pace: Pace,
     clock: Arc<dyn Clock>,
+    desk: Arc<Desk>,
     shutdown: CancellationToken,
     state: watch::Sender<AgentState>,
     met_before: bool,
@@ -210,6 +214,7 @@ impl Runner {
         let (words, mut hears) = mpsc::unbounded_channel();
         let service = Service {
             app: Arc::clone(&self.app),
+            desk: Arc::clone(&self.desk),
             hello: AgentHello {
                 version: VERSION,
                 name: self.name.clone(),

@@ -3,24 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
-use http::{Method, Request, Response, StatusCode, header};
-use serde::Serialize;
+use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::local::App;
+use super::control::{MESSAGE_PATIENCE, Said, control, line};
+use super::desk::Desk;
+use super::local::{App, answer_for_app};
+use crate::names::SessionId;
+use crate::wire::approval::SESSION_HEADER;
 use crate::wire::{
-    AgentEvent, AgentHello, CONTROL_AUTHORITY, EdgeHello, HELLO_PATH, Listened, MESSAGE_LIMIT, Notice,
-    NoticeBody, Rhythm, UnknownVersion, http2, one_line, pulse, read_hello,
+    AgentEvent, AgentHello, AppFault, CONTROL_AUTHORITY, EdgeHello, Listened, Notice, Rhythm, http2, pulse,
 };
-
-/// How long the edge may take to say hello, and to say all of a message.
-const MESSAGE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the edge may take to close after it said that it will.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -56,6 +55,8 @@ pub(super) enum Parted {
 /// What a connection is served with.
 pub(super) struct Service {
     pub(super) app: Arc<App>,
+    /// Who says which sessions are served.
+    pub(super) desk: Arc<Desk>,
     pub(super) hello: AgentHello,
     pub(super) rhythm: Rhythm,
     /// How long what is in flight may take once the agent is to stop.
@@ -86,6 +87,7 @@ where
     });
 
     let (said, mut hears) = mpsc::channel(4);
+    let mut decided = service.desk.events();
     let mut fate = None;
     let mut events: Option<SendStream<Bytes>> = None;
     let mut until = Some((Instant::now() + MESSAGE_PATIENCE, "the edge did not say hello"));
@@ -117,6 +119,14 @@ where
                         _ => Parted::Refused(sentence),
                     });
                 }
+            },
+            event = decided.recv() => match (event, &mut events) {
+                (Ok(event), Some(events)) => drop(events.send_data(line(&event), false)),
+                // Before the hello and after the last word, the edge has asked about nothing that it would wait for.
+                (Ok(_), None) => {}
+                (Err(_), _) => return fate.unwrap_or_else(|| {
+                    Parted::Lost("more was decided at once than could be told".to_owned())
+                }),
             },
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => receive(request, respond, &service, &said),
@@ -154,99 +164,36 @@ async fn expire(until: Option<(Instant, &'static str)>) -> &'static str {
 /// Each stream is a task of its own, so that none waits for another. It ends with the connection at the latest.
 fn receive(
     request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
     service: &Service,
     said: &mpsc::Sender<Said>,
 ) {
     if request.uri().authority().is_some_and(|authority| authority == CONTROL_AUTHORITY) {
-        let (said, hello) = (said.clone(), line(&service.hello));
+        let (said, hello, desk) = (said.clone(), line(&service.hello), Arc::clone(&service.desk));
         tokio::spawn(async move {
-            if let Err(error) = control(request, respond, said, hello).await {
+            if let Err(error) = control(request, respond, said, hello, desk).await {
                 tracing::debug!(%error, "a control message broke off");
             }
         });
-    } else {
-        let app = Arc::clone(&service.app);
-        tokio::spawn(async move { app.serve(request, respond).await });
+        return;
     }
-}
-
-enum Said {
-    Hello(EdgeHello, SendStream<Bytes>),
-    Mismatch(UnknownVersion),
-    Notice(Notice, String),
-}
-
-/// Answers the edge's own requests. What was said is passed on before it is answered, because the edge may close on
-/// the answer.
-async fn control(
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    said: mpsc::Sender<Said>,
-    hello: Bytes,
-) -> Result<(), h2::Error> {
-    let path = request.uri().path().to_owned();
-    let is_post = request.method() == Method::POST;
-    let message = match timeout(MESSAGE_PATIENCE, message(request.into_body())).await {
-        Ok(message) => message?,
-        Err(_) => return Err(h2::Reason::CANCEL.into()),
+    // Whatever the edge takes a session for: here it counts what this desktop decided.
+    let Some(cut) = session_of(&request).and_then(|session| service.desk.admits(&session)) else {
+        return answer_for_app(AppFault::NotApproved, &mut respond);
     };
-    let (true, Some(message)) = (is_post, message) else {
-        respond.send_response(head(StatusCode::BAD_REQUEST), true)?;
-        return Ok(());
-    };
-    if path == HELLO_PATH {
-        return match read_hello::<EdgeHello>(&message) {
-            Ok(edge) => {
-                let mut events = respond.send_response(head(StatusCode::OK), false)?;
-                events.send_data(hello, false)?;
-                let _ = said.send(Said::Hello(edge, events)).await;
-                Ok(())
-            }
-            Err(mismatch) => {
-                let sentence = mismatch.to_string();
-                let _ = said.send(Said::Mismatch(mismatch)).await;
-                let mut body = respond.send_response(head(StatusCode::UPGRADE_REQUIRED), false)?;
-                body.send_data(line(&NoticeBody { sentence }), true)
-            }
-        };
-    }
-    let status = match Notice::at(&path) {
-        Some(notice) => {
-            let NoticeBody { sentence } = serde_json::from_slice(&message).unwrap_or_default();
-            let _ = said.send(Said::Notice(notice, one_line(&sentence))).await;
-            StatusCode::NO_CONTENT
+    let app = Arc::clone(&service.app);
+    tokio::spawn(async move {
+        tokio::select! {
+            biased;
+            () = cut.cancelled() => {}
+            () = app.serve(request, respond) => {}
         }
-        None => StatusCode::NOT_FOUND,
-    };
-    respond.send_response(head(status), true)?;
-    Ok(())
+    });
 }
 
-fn head(status: StatusCode) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    if status == StatusCode::OK {
-        let lines = header::HeaderValue::from_static("application/json-lines");
-        response.headers_mut().insert(header::CONTENT_TYPE, lines);
-    }
-    response
-}
-
-fn line(message: &impl Serialize) -> Bytes {
-    let mut text = serde_json::to_vec(message).unwrap_or_default();
-    text.push(b'\n');
-    text.into()
-}
-
-/// A whole message; `None` when it is too long to be one.
-async fn message(mut body: RecvStream) -> Result<Option<Bytes>, h2::Error> {
-    let mut whole = BytesMut::new();
-    while let Some(piece) = http2::receive(&mut body).await {
-        whole.extend_from_slice(&piece?);
-        if whole.len() > MESSAGE_LIMIT {
-            return Ok(None);
-        }
-    }
-    Ok(Some(whole.freeze()))
+/// The one session that a stream names.
+fn session_of(request: &Request<RecvStream>) -> Option<SessionId> {
+    let mut named = request.headers().get_all(SESSION_HEADER).iter();
+    let session = SessionId::parse(named.next()?.to_str().ok()?).ok()?;
+    named.next().is_none().then_some(session)
 }

@@ -23,8 +23,8 @@ use self::sample_app::SampleApp;
 use self::throw_away::{Folder, Identity};
 use crate::access::sessions::SessionSettings;
 use crate::agent::{
-    Agent, AgentState, AppAddress, AppAddressError, EdgeAddress, LinkRequest, LinkingError, NotAnEdge, Pace,
-    RunError, link_desktop,
+    Agent, AgentState, AppAddress, AppAddressError, Desk, EdgeAddress, Home, HomeError, LinkRequest,
+    LinkingError, NotAnEdge, Pace, RunError, Trust, link_desktop,
 };
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::deployer::WebauthnSettings;
@@ -94,6 +94,9 @@ pub enum DemoError {
     /// The agent gave up.
     #[error("the demo's agent stopped: {0}")]
     Agent(#[from] RunError),
+    /// The agent's folder.
+    #[error("the demo's desktop cannot keep what it decides: {0}")]
+    Home(#[from] HomeError),
     /// A command was refused.
     #[error("the edge refused a command of the demo: {0}")]
     Refused(String),
@@ -224,8 +227,14 @@ impl Around {
             ca: Some(self.authority.clone()),
             name: DESKTOP.to_owned(),
         };
+        let link = link_desktop(asked, &SecretText::new(token)).await?;
+        // Nobody sits at this desktop who could be asked.
+        let home = Home::at(self.data_dir.with_file_name("desktop"));
+        let entropy = Arc::clone(&self.entropy);
+        let desk = Desk::open(home, Trust::Owner, &link.user, Arc::clone(&clock), entropy)?;
         let agent = Agent {
-            link: link_desktop(asked, &SecretText::new(token)).await?,
+            link,
+            desk,
             app: AppAddress::parse(&format!("http://{}", app.address))?,
             pace: Pace::default(),
             clock,

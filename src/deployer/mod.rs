@@ -19,13 +19,13 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
-use tokio_util::sync::CancellationToken;
+use futures_util::future::BoxFuture;
 
 use crate::access::seal::Sealer;
 use crate::access::{Assertor, Once, Sessions};
 use crate::accounts::Accounts;
 use crate::clock::{Clock, Timestamp};
-use crate::names::{PublicHosts, TunnelId};
+use crate::names::{DeviceId, PublicHosts, TunnelId};
 use crate::secret::Entropy;
 use crate::trail::Trail;
 
@@ -35,10 +35,9 @@ mod acts;
 pub mod assets;
 mod browser;
 mod ceremony;
-pub mod changes;
 mod cookies;
 mod destination;
-mod events;
+mod devices;
 mod grant;
 mod key_set;
 mod link;
@@ -58,13 +57,13 @@ mod throttle;
 pub mod tunnel_pages;
 mod tunnels;
 mod user_agent;
+pub mod waiting_page;
 mod webauthn;
 
 #[cfg(test)]
 mod tests;
 
 pub use browser::Client;
-pub use changes::Changes;
 pub use rp_id::{RpIdError, check_rp_id};
 
 use problem::Problem;
@@ -88,8 +87,44 @@ pub trait Presence: Send + Sync + 'static {
     /// The name of the desktop that serves it, if one does.
     fn desktop(&self, tunnel: &TunnelId) -> Option<String>;
 
+    /// The passkeys that the desktop which serves it trusts.
+    fn devices(&self, tunnel: &TunnelId) -> BoxFuture<'static, Result<Vec<TrustedDevice>, DesktopError>>;
+
+    /// Has that desktop trust a device no longer; it ends the device's sessions.
+    fn remove_device(
+        &self,
+        tunnel: &TunnelId,
+        device: &DeviceId,
+    ) -> BoxFuture<'static, Result<(), DesktopError>>;
+
     /// The desktops linked to it so far are so no more: ends their connections at once, and tells them not to come back.
     fn unlinked(&self, tunnel: &TunnelId);
+}
+
+/// A passkey that a desktop trusts, as the desktop tells of it.
+#[derive(Clone, Debug)]
+pub struct TrustedDevice {
+    /// Which: the id of the passkey.
+    pub id: DeviceId,
+    /// What it was called when it was approved.
+    pub name: String,
+    /// That of its key.
+    pub fingerprint: String,
+    /// When it was approved.
+    pub since: Timestamp,
+    /// When a session of its was last opened.
+    pub last_used: Option<Timestamp>,
+}
+
+/// Why a desktop did not say, or do, what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DesktopError {
+    /// It is not connected, or does not answer.
+    Offline,
+    /// Its agent is too old to be asked.
+    Outdated,
+    /// It trusts no such device.
+    NotTrusted,
 }
 
 /// What the site works with.
@@ -116,10 +151,6 @@ pub struct Deployer {
     pub presence: Arc<dyn Presence>,
     /// Where acts are written down.
     pub trail: Arc<Trail>,
-    /// News for open pages.
-    pub changes: Arc<Changes>,
-    /// Cancelled when the server begins to stop: pages that listen for news are sent away.
-    pub leaving: CancellationToken,
 }
 
 /// The site as its handlers see it.
@@ -145,7 +176,6 @@ impl Site {
 
 /// The whole site. Requests should carry a [`Client`] among their extensions.
 pub fn router(deployer: Deployer) -> Router {
-    changes::follow(&deployer.changes, deployer.accounts.clone(), &deployer.sessions);
     let origin = deployer.hosts.deployer_origin();
     let webauthn = Webauthn::new(&deployer.webauthn.rp_id, &origin);
     let site = Arc::new(Site { deployer, webauthn, origin, limits: link::Limits::default() });
@@ -159,11 +189,12 @@ pub fn router(deployer: Deployer) -> Router {
         .route("/sign-in/passkey", post(sign_in::passkey::begin))
         .route("/sign-in/passkey/{ceremony}", post(sign_in::passkey::finish))
         .route("/sign-out", post(sessions::sign_out))
-        .route("/events", get(events::listen))
         .route("/sessions", get(sessions::list).delete(sessions::end_all))
         .route("/sessions/{id}", delete(sessions::end))
         .route("/tunnels", get(tunnels::list))
         .route("/tunnels/{id}", patch(tunnels::change).delete(tunnels::remove))
+        .route("/tunnels/{id}/devices", get(devices::list))
+        .route("/tunnels/{id}/devices/{device}", delete(devices::remove))
         .route("/access-tokens", get(access_tokens::list).post(access_tokens::make))
         .route("/access-tokens/{id}", delete(access_tokens::revoke))
         .route("/link", post(link::link))

@@ -11,6 +11,7 @@ use http::header::{self, HeaderName};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use super::DesktopError;
 use crate::access::access_tokens::MOST_ACCESS_TOKENS;
 use crate::access::cookies;
 use crate::access::sessions::SessionError;
@@ -44,6 +45,8 @@ enum Kind {
     TooMany,
     TooLarge,
     NotJson,
+    DesktopOffline,
+    DesktopOutdated,
     Failed,
     Unavailable,
 }
@@ -85,6 +88,12 @@ impl Kind {
             Self::TooMany => (StatusCode::CONFLICT, "too-many", "There are too many already"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The request is not JSON"),
+            Self::DesktopOffline => {
+                (StatusCode::SERVICE_UNAVAILABLE, "desktop-offline", "The desktop is not connected")
+            }
+            Self::DesktopOutdated => {
+                (StatusCode::SERVICE_UNAVAILABLE, "desktop-outdated", "The desktop's agent is too old")
+            }
             Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "failed", "Something went wrong here"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available right now"),
         }
@@ -201,10 +210,6 @@ impl Problem {
         Self::new(Kind::TryLater, DETAIL)
     }
 
-    pub(super) fn too_many_pages() -> Self {
-        Self::new(Kind::TryLater, "Too many pages of yours listen for news at once. Close some.")
-    }
-
     pub(super) fn authorization_pending() -> Self {
         Self::new(Kind::AuthorizationPending, "Nobody has approved or denied this desktop yet.")
     }
@@ -297,6 +302,22 @@ fn with_headers(mut response: Response) -> Response {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+impl From<DesktopError> for Problem {
+    fn from(error: DesktopError) -> Self {
+        match error {
+            DesktopError::Offline => Self::new(
+                Kind::DesktopOffline,
+                "The desktop keeps this itself, and it is not connected. Start its agent, then try again.",
+            ),
+            DesktopError::Outdated => Self::new(
+                Kind::DesktopOutdated,
+                "The desktop's agent does not know of this yet. Update patapim-agent there, then try again.",
+            ),
+            DesktopError::NotTrusted => Self::not_found("such device on that desktop"),
+        }
+    }
 }
 
 impl From<AccountError> for Problem {

@@ -17,7 +17,7 @@ use crate::secret::sha256;
 /// reloads its pages, so that an app's worker cannot lock its owner out. Content type `text/javascript`.
 pub const SERVICE_WORKER_RESET: &str = include_str!("../../web/service_worker_reset.js");
 
-const STYLE: &str = include_str!("../../web/tunnel.css");
+pub(super) const STYLE: &str = include_str!("../../web/tunnel.css");
 const WAIT_FOR_DESKTOP: &str = include_str!("../../web/offline.js");
 
 /// The headers of every page here, next to its own `Content-Security-Policy`.
@@ -37,7 +37,7 @@ static POLICY_OFFLINE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The one text that a policy admits inline (CSP 3 §2.3.1).
-fn hash_source(text: &str) -> String {
+pub(super) fn hash_source(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(sha256(text)))
 }
 
@@ -70,6 +70,13 @@ pub enum TunnelPage<'a> {
     Misdirected,
     /// No agent is connected. The page tries again by itself.
     Offline,
+    /// The desktop has not approved the visitor's device yet.
+    Unapproved {
+        /// Where to wait for it.
+        waiting: &'a str,
+    },
+    /// The desktop's agent cannot be asked whether it will have a device.
+    Outdated,
     /// More at once than the edge carries for one tunnel.
     Busy,
     /// The app, or the way to it, gave no proper answer.
@@ -130,13 +137,13 @@ impl<'a> TunnelPage<'a> {
             Self::SignedOut { .. } => 200,
             Self::BadRequest => 400,
             Self::Refused { .. } | Self::SignIn { .. } | Self::OpenInTab { .. } => 401,
-            Self::CrossSite => 403,
+            Self::CrossSite | Self::Unapproved { .. } => 403,
             Self::NotFound => 404,
             Self::Misdirected => 421,
             Self::TooLarge => 431,
             Self::Internal => 500,
             Self::BadGateway => 502,
-            Self::Offline | Self::Busy => 503,
+            Self::Offline | Self::Outdated | Self::Busy => 503,
             Self::GatewayTimeout => 504,
         }
     }
@@ -178,6 +185,16 @@ impl<'a> TunnelPage<'a> {
                 "The desktop is not connected",
                 "The computer behind this address is asleep, offline or not running its agent.",
                 "This page tries again by itself. Wake the computer, or start “patapim-agent run” there.",
+            ),
+            Self::Unapproved { .. } => (
+                "The desktop has not approved this device",
+                "Somebody is signed in, but the desktop behind this address is still asked whether to let the device in. Nothing was passed on to the app.",
+                "Approve it at the desktop, then try once more.",
+            ),
+            Self::Outdated => (
+                "The desktop’s agent is too old",
+                "It does not know yet how to say which devices it lets in, so nobody is let in.",
+                "Update patapim-agent on the desktop and start it again.",
             ),
             Self::Busy => (
                 "Too much at once",
@@ -225,7 +242,9 @@ impl<'a> TunnelPage<'a> {
             Self::OpenInTab { url } => (*url, "Open in a tab"),
             Self::CrossSite | Self::NotFound | Self::TooLarge => ("/", "Open the app"),
             Self::Offline => ("", "Try now"),
+            Self::Unapproved { waiting } => (*waiting, "See how it stands"),
             Self::Misdirected
+            | Self::Outdated
             | Self::Busy
             | Self::BadGateway
             | Self::GatewayTimeout
@@ -256,7 +275,7 @@ mod tests {
     const HOSTILE: &str =
         "https://deployer.patapim.test/auth?tunnel=a&return_to=\"><script>alert(1)</script>'";
 
-    fn all() -> [TunnelPage<'static>; 14] {
+    fn all() -> [TunnelPage<'static>; 16] {
         use TunnelPage::*;
         [
             Refused { sign_in: HOSTILE },
@@ -266,6 +285,8 @@ mod tests {
             CrossSite,
             Misdirected,
             Offline,
+            Unapproved { waiting: HOSTILE },
+            Outdated,
             Busy,
             BadGateway,
             GatewayTimeout,

@@ -11,7 +11,7 @@ use crate::accounts::{AccountError, Accounts, UserState};
 use crate::clock::Clock;
 use crate::names::PublicHosts;
 use crate::tunnel::{
-    AgentHost, AgentIdentity, Registry, TunnelSettings, client_cert, serve_agent, turn_away,
+    AgentHost, AgentIdentity, Registry, TunnelSettings, Verdicts, client_cert, serve_agent, turn_away,
 };
 use crate::wire::{Notice, SpkiPin};
 
@@ -39,6 +39,7 @@ impl Agents {
         nonces: Arc<Nonces>,
         clock: Arc<dyn Clock>,
         settings: TunnelSettings,
+        verdicts: Verdicts,
     ) -> Arc<Self> {
         let asked = accounts.clone();
         let still_linked = Box::new(move |identity: AgentIdentity| {
@@ -51,7 +52,7 @@ impl Agents {
                 }
             }) as _
         });
-        let host = AgentHost { registry, nonces, clock, settings, still_linked };
+        let host = AgentHost { registry, nonces, clock, settings, still_linked, verdicts };
         Arc::new(Self { accounts, hosts, host })
     }
 

@@ -10,6 +10,9 @@ pub(super) enum Failure {
     /// No agent is connected.
     #[error("the tunnel is offline")]
     Offline,
+    /// The agent is too old to be asked whether it will have a session.
+    #[error("the agent is too old to approve sessions")]
+    Outdated,
     /// As many streams as allowed are open on the tunnel.
     #[error("the tunnel is busy")]
     Busy,

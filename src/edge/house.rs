@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
 use super::admin::Readiness;
 use super::admin_commands::{AdminCommands, FixedTunnel};
 use super::drain::InFlight;
 use super::presence::Desktops;
 use super::upstream::Upstreams;
-use super::{CertificateStore, Edge, EdgeError, FixedUpstream, Settings};
+use super::{CertificateStore, Edge, EdgeError, FixedUpstream, Settings, approval};
 use crate::access::seal::Sealer;
 use crate::access::{Assertor, Gate, KeyRing, Once, Sessions};
 use crate::accounts::{AccountError, Accounts, Directory};
@@ -28,8 +26,6 @@ pub(super) struct House {
     pub(super) accounts: Accounts,
     store: Arc<dyn Store>,
     pub(super) readiness: Arc<Readiness>,
-    /// Cancelled when the server begins to stop: pages that only listen are sent away.
-    pub(super) leaving: CancellationToken,
 }
 
 impl House {
@@ -59,7 +55,6 @@ impl House {
         let trail = Trail::open(&settings.data_dir, Arc::clone(&store), Arc::clone(&clock)).await?;
         trail.record(Event::new(Act::Started).named(env!("CARGO_PKG_VERSION"))).await?;
         let registry = Registry::new();
-        let leaving = CancellationToken::new();
         let deployer = deployer::router(Deployer {
             accounts: accounts.clone(),
             sessions: Arc::clone(&sessions),
@@ -75,11 +70,11 @@ impl House {
                 fixed: settings.upstreams.iter().map(|one| one.tunnel.clone()).collect(),
             }),
             trail: Arc::clone(&trail),
-            changes: Arc::default(),
-            leaving: leaving.clone(),
         });
         let edge = Arc::new(Edge {
             gate: Gate::new(Arc::clone(&sessions)),
+            verdicts: approval::verdicts(Arc::clone(&sessions), Arc::clone(&trail)),
+            accounts: accounts.clone(),
             tunnels: Directory::start(Arc::clone(&store)).await?,
             upstreams: Upstreams::new(settings.upstreams.clone(), Arc::clone(&registry)),
             deployer,
@@ -91,7 +86,7 @@ impl House {
             sessions,
             assertor,
         });
-        Ok(Self { edge, registry, accounts, store, readiness, leaving })
+        Ok(Self { edge, registry, accounts, store, readiness })
     }
 
     pub(super) fn commands(&self, settings: &Settings) -> AdminCommands {

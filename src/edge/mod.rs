@@ -20,7 +20,8 @@
 //! ```
 //!
 //! No I/O happens between the request's head and the tunnel: what decides is in memory. A [`Permit`](crate::access::Permit)
-//! is the only way to an app, and comes from the gate alone.
+//! is the only way to an app, and comes from the gate alone; to an app behind an agent it takes the desktop's leave as
+//! well, an [`Approved`](crate::tunnel::Approved), asked for once for each session and connection ([`approval`]).
 //!
 //! # Why not Pingora's `Server`
 //!
@@ -33,11 +34,12 @@ use axum::Router;
 
 use crate::access::assertion::Assertor;
 use crate::access::{Gate, Sessions};
-use crate::accounts::Directory;
+use crate::accounts::{Accounts, Directory};
 use crate::clock::Clock;
 use crate::names::PublicHosts;
 use crate::secret::Entropy;
 use crate::trail::Trail;
+use crate::tunnel::Verdicts;
 
 pub mod admin_commands;
 pub mod admin_documents;
@@ -49,6 +51,7 @@ mod admin;
 mod admin_acts;
 mod agents;
 mod answer;
+mod approval;
 mod bridge;
 mod certificate_dates;
 mod connection;
@@ -94,6 +97,7 @@ mod token_query;
 mod tunnel_site;
 mod upstream;
 mod visit;
+mod waiting;
 mod websocket;
 
 pub use data_dir::DataDirError;
@@ -110,6 +114,8 @@ struct Edge {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     sessions: Arc<Sessions>,
+    accounts: Accounts,
+    verdicts: Verdicts,
     gate: Gate,
     assertor: Arc<Assertor>,
     tunnels: Directory,

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::request_kind::RequestKind;
-use crate::deployer::tunnel_pages::{SERVICE_WORKER_RESET, TUNNEL_PAGE_HEADERS, TunnelPage};
+use crate::deployer::tunnel_pages::{PageBody, SERVICE_WORKER_RESET, TUNNEL_PAGE_HEADERS, TunnelPage};
 use crate::wire::AppFault;
 
 /// Why there is no answer from an app.
@@ -25,6 +25,8 @@ pub(super) enum Refusal {
     BadToken,
     /// Another site's doing.
     CrossSite,
+    /// The desktop has not approved the device yet.
+    Unapproved,
     /// A host that the edge does not serve.
     Misdirected,
     /// No such path under `/.patapim/`.
@@ -63,7 +65,11 @@ impl Reply {
 
     /// A page for a person.
     pub(super) fn page(page: TunnelPage<'_>) -> Result<Self> {
-        let rendered = page.render();
+        Self::rendered(page.render())
+    }
+
+    /// A page that was made already.
+    pub(super) fn rendered(rendered: PageBody) -> Result<Self> {
         let mut head = ResponseHeader::build(rendered.status, Some(8))?;
         for (name, value) in TUNNEL_PAGE_HEADERS {
             head.insert_header(*name, *value)?;
@@ -82,7 +88,8 @@ impl Reply {
     }
 }
 
-/// The answer to a request of `kind`. `sign_in` is where signing in begins, and leads back.
+/// The answer to a request of `kind`. `sign_in` is where signing in begins, and leads back; for who waits for the desktop,
+/// where to wait.
 pub(super) fn reply(refusal: Refusal, kind: RequestKind, sign_in: &str) -> Result<Reply> {
     if kind == RequestKind::ServiceWorkerScript && refusal == Refusal::SignIn {
         return Reply::new(200, "text/javascript; charset=utf-8", SERVICE_WORKER_RESET);
@@ -114,6 +121,7 @@ fn page_for(refusal: Refusal, kind: RequestKind, sign_in: &str) -> TunnelPage<'_
         Refusal::SignIn => TunnelPage::SignIn { sign_in },
         Refusal::BadToken => TunnelPage::Refused { sign_in },
         Refusal::CrossSite => TunnelPage::CrossSite,
+        Refusal::Unapproved => TunnelPage::Unapproved { waiting: sign_in },
         Refusal::Misdirected => TunnelPage::Misdirected,
         Refusal::NotFound => TunnelPage::NotFound,
         Refusal::Method(_) | Refusal::BadRequest | Refusal::Failure(Failure::Unsendable) => {
@@ -121,6 +129,7 @@ fn page_for(refusal: Refusal, kind: RequestKind, sign_in: &str) -> TunnelPage<'_
         }
         Refusal::TooLarge => TunnelPage::TooLarge,
         Refusal::Failure(Failure::Offline) => TunnelPage::Offline,
+        Refusal::Failure(Failure::Outdated) => TunnelPage::Outdated,
         Refusal::Failure(Failure::Busy) => TunnelPage::Busy,
         Refusal::Failure(Failure::App(AppFault::BadRequest)) => TunnelPage::BadRequest,
         Refusal::Failure(Failure::App(_) | Failure::Broken | Failure::NotTaken) => TunnelPage::BadGateway,
@@ -153,6 +162,7 @@ const fn slug(refusal: Refusal) -> &'static str {
         Refusal::SignIn => "sign-in-required",
         Refusal::BadToken => "refused",
         Refusal::CrossSite => "cross-site",
+        Refusal::Unapproved => "approval-pending",
         Refusal::Misdirected => "misdirected",
         Refusal::NotFound => "not-found",
         Refusal::Method(_) => "method-not-allowed",
@@ -161,6 +171,7 @@ const fn slug(refusal: Refusal) -> &'static str {
         }
         Refusal::TooLarge => "too-large",
         Refusal::Failure(Failure::Offline) => "offline",
+        Refusal::Failure(Failure::Outdated) => "desktop-outdated",
         Refusal::Failure(Failure::Busy) => "busy",
         Refusal::Failure(_) => "bad-gateway",
         Refusal::Unavailable => "unavailable",
@@ -184,10 +195,12 @@ mod tests {
             Refusal::SignIn,
             Refusal::BadToken,
             Refusal::CrossSite,
+            Refusal::Unapproved,
             Refusal::NotFound,
             Refusal::Method("GET"),
             Refusal::TooLarge,
             Refusal::Failure(Failure::Offline),
+            Refusal::Failure(Failure::Outdated),
             Refusal::Failure(Failure::Broken),
             Refusal::Unavailable,
             Refusal::Internal,

@@ -20,10 +20,10 @@ use pingora::{Error, ErrorType, OrErr as _, Result};
 
 use super::failure::Failure;
 use super::{answer, request_headers, response_headers, websocket};
-use crate::tunnel::{AgentLink, OpenError, Opened};
+use crate::tunnel::{Approved, OpenError, Opened};
 use crate::wire::{AGENT_ERROR_HEADER, AppFault, http2};
 
-/// Relays the request that `session` holds, in the form of `request`, to the agent behind `link`. What the agent
+/// Relays the request that `session` holds, in the form of `request`, to the agent that approved it. What the agent
 /// answers goes through `shape` before it is sent.
 ///
 /// # Errors
@@ -32,14 +32,14 @@ use crate::wire::{AGENT_ERROR_HEADER, AppFault, http2};
 pub(super) async fn relay(
     session: &mut Session,
     request: RequestHeader,
-    link: &AgentLink,
+    leave: &Approved,
     shape: &mut (dyn FnMut(&mut ResponseHeader) -> Result<()> + Send),
 ) -> Result<()> {
     let accept =
         websocket::is_handshake(&request).then(|| websocket::accept_value(&request.headers)).flatten();
     let ended = session.is_body_empty() && accept.is_none();
     let Opened { mut response, body, permit: _held } =
-        link.open(on_the_wire(request, accept.is_some())?, ended).map_err(|error| opening_failed(&error))?;
+        leave.open(on_the_wire(request, accept.is_some())?, ended).map_err(|error| opening_failed(&error))?;
     let mut upload = Upload::begin(session, body, ended, accept.is_some());
 
     let (mut head, from_agent) = upload.until(session, &mut response).await?;

@@ -208,6 +208,7 @@ impl Running {
             Arc::clone(edge.sessions.nonces()),
             Arc::clone(&edge.clock),
             settings.tunnel,
+            Arc::clone(&edge.verdicts),
         );
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let for_agents = client_cert::server_config(provider, Arc::clone(&certificates) as _)?;
@@ -258,7 +259,6 @@ impl Running {
     async fn drain(&self, grace: Duration) {
         tracing::info!("draining");
         self.house.readiness.drain();
-        self.house.leaving.cancel();
         // An error means that nobody listens any more.
         let _ = self.shutdown.send(true);
         let left = self.house.edge.in_flight.drained(grace).await;

@@ -119,7 +119,7 @@ impl Test {
             user_name: added.name,
             device: DeviceId::of_credential(b"key"),
             device_name: "key".into(),
-            method: Method::Passkey,
+            method: Method::Password,
             at: Timestamp::default(),
             evidence: None,
         };

@@ -30,6 +30,11 @@ pub(super) fn begin_at(hosts: &PublicHosts, tunnel: &TunnelId, target: &[u8]) ->
     format!("{}/.patapim/begin?return_to={}", hosts.tunnel_origin(tunnel), return_to(target))
 }
 
+/// Where a visitor waits for the desktop on a tunnel's own host, to be led on to `target`.
+pub(super) fn wait_at(hosts: &PublicHosts, tunnel: &TunnelId, target: &[u8]) -> String {
+    format!("{}/.patapim/waiting?return_to={}", hosts.tunnel_origin(tunnel), return_to(target))
+}
+
 /// Sends a navigation to the deployer, with the hash of the browser's bind cookie. One that it has is used as it is, so
 /// that two tabs that sign in at once do not undo each other.
 pub(super) fn to_deployer(hosts: &PublicHosts, visit: &Visit<'_>, entropy: &dyn Entropy) -> Result<Reply> {

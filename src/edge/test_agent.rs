@@ -15,6 +15,7 @@ use crate::names::{TunnelId, UserId};
 use crate::secret::SystemEntropy;
 use crate::tunnel::{AgentHost, serve_agent};
 use crate::tunnel::{AgentIdentity, Registry, TunnelSettings};
+use crate::wire::approval::SESSION_PATH;
 use crate::wire::{CONTROL_AUTHORITY, SpkiPin, VERSION, http2};
 
 pub(super) type Answer =
@@ -33,7 +34,7 @@ impl Drop for TestAgent {
     }
 }
 
-/// Connects an agent for `tunnel` that has `answer` answer every request.
+/// Connects an agent for `tunnel` that approves every session, and has `answer` answer every request.
 pub(super) async fn connect(registry: &Arc<Registry>, tunnel: &TunnelId, answer: Answer) -> TestAgent {
     let (edge_end, agent_end) = tokio::io::duplex(64 * 1024);
     let host = AgentHost {
@@ -42,6 +43,7 @@ pub(super) async fn connect(registry: &Arc<Registry>, tunnel: &TunnelId, answer:
         clock: ManualClock::at(Timestamp::from_secs(1_790_000_000)),
         settings: TunnelSettings::default(),
         still_linked: Box::new(|_| Box::pin(async { true })),
+        verdicts: Arc::new(|_, _, _| Box::pin(async {})),
     };
     let identity = AgentIdentity {
         tunnel: tunnel.clone(),
@@ -58,9 +60,13 @@ pub(super) async fn connect(registry: &Arc<Registry>, tunnel: &TunnelId, answer:
         while let Some(Ok((request, mut respond))) = connection.accept().await {
             if request.uri().authority().is_some_and(|authority| authority == CONTROL_AUTHORITY) {
                 let mut said = respond.send_response(Response::new(()), false).expect("sent");
-                let hello = format!("{{\"version\":{VERSION},\"name\":\"test\"}}\n");
-                said.send_data(hello.into(), false).expect("sent");
-                events.push(said);
+                if request.uri().path() == SESSION_PATH {
+                    said.send_data("{\"answer\":\"approved\"}\n".into(), true).expect("sent");
+                } else {
+                    let hello = format!("{{\"version\":{VERSION},\"name\":\"test\"}}\n");
+                    said.send_data(hello.into(), false).expect("sent");
+                    events.push(said);
+                }
             } else {
                 tokio::spawn(answer(request, respond));
             }

@@ -74,6 +74,11 @@ impl<'t> Target<'t> {
         pieces.find_map(|piece| piece.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     }
 
+    /// The same, decoded, where it is text.
+    pub(super) fn decoded(&self, name: &str) -> Option<String> {
+        String::from_utf8(percent_decoded(self.raw_value(name)?).into_owned()).ok()
+    }
+
     /// The target without `token`; without a question mark where nothing else was behind it.
     pub(super) fn without(&self, token: &TokenParam<'_>) -> Vec<u8> {
         let mut out = self.path.to_vec();

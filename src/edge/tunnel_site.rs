@@ -10,6 +10,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
 use super::answer::say_continue;
+use super::approval::{self, Withheld};
 use super::failure::Failure;
 use super::record::{Admitted, Record};
 use super::refuse::{self, Refusal, Reply};
@@ -17,7 +18,8 @@ use super::relay::relay;
 use super::request_kind::RequestKind;
 use super::visit::{Step, Visit, told};
 use super::{
-    Edge, acts, cors, fixed_websocket, own, request_headers, response_headers, sign_in, site, websocket,
+    Edge, acts, cors, fixed_websocket, own, request_headers, response_headers, sign_in, site, waiting,
+    websocket,
 };
 use crate::access::token::VerifiedToken;
 use crate::access::{Beside, RedeemError, Visitor};
@@ -43,7 +45,6 @@ pub(super) async fn answer(
     let step = visit.decide(&edge.gate, now);
     let allowed_origin = visit.allowed_origin.clone();
     if let Step::Proxy(permit) = step {
-        record.admitted(&permit);
         let assertion = edge.assertor.assertion_for(&permit, now);
         let own_host = edge.hosts.tunnel_host(tunnel);
         let admitted = Admitted { permit, assertion, client, own_host, allowed_origin };
@@ -54,6 +55,10 @@ pub(super) async fn answer(
     let request = session.req_header().clone();
     let visit = Visit::read(&edge.hosts, tunnel, &request, allowed);
     let answer = match step {
+        Step::Own(path) if path == waiting::PATH => match waiting::waits_for_events(edge, &visit, &request) {
+            Some(permit) => return waiting::events(edge, session, &permit).await.map(|()| true),
+            None => waiting::page(edge, &visit, &request.method).await?,
+        },
         Step::Redeem(token, beside) => redeem(edge, &visit, &request, client, token, beside).await?,
         Step::Own(path) => own::answer(edge, &visit, &request.method, &path).await?,
         Step::Preflight => Ok(Reply { head: cors::preflight(&request)?, body: Default::default() }),
@@ -129,6 +134,7 @@ async fn redeem(
 /// Sends an admitted request on.
 async fn proxy(edge: &Edge, session: &mut Session, record: &mut Record, admitted: Admitted) -> Result<bool> {
     if edge.upstreams.fixed_for(&admitted.permit).is_some() {
+        record.admitted(&admitted.permit);
         if websocket::is_handshake(session.req_header()) {
             let address = edge.upstreams.address_for(&admitted.permit).await?;
             let mut request = session.req_header().clone();
@@ -142,14 +148,62 @@ async fn proxy(edge: &Edge, session: &mut Session, record: &mut Record, admitted
     let mut tries = 1;
     loop {
         let link = edge.upstreams.agent_for(&admitted.permit).await?;
+        let again = tries < TRIES;
+        tries += 1;
+        let leave = match approval::leave(edge, &link, &admitted.permit).await {
+            Ok(leave) => leave,
+            // The connection went with the question; another may be there.
+            Err(Withheld::Unanswered) if again && link.closed().is_cancelled() => continue,
+            Err(withheld) => return unapproved(edge, session, &admitted, withheld).await.map(|()| true),
+        };
+        // Not before: whoever the desktop will not have is told so, and not cut off.
+        record.admitted(&admitted.permit);
         let mut request = session.req_header().clone();
         prepare(edge, &mut request, &admitted)?;
         let mut shape = |head: &mut ResponseHeader| shape(head, &admitted, record);
-        match relay(session, request, &link, &mut shape).await {
-            Err(error) if Failure::of(&error) == Some(Failure::NotTaken) && tries < TRIES => tries += 1,
-            done => return done.map(|()| true),
+        match relay(session, request, &leave, &mut shape).await {
+            Err(error) => match Failure::of(&error) {
+                Some(Failure::NotTaken) if again => {}
+                Some(Failure::App(AppFault::NotApproved)) => {
+                    // The agent knows better than what is remembered here, so it is asked once more.
+                    link.forget(&admitted.permit);
+                    if !again || !session.is_body_empty() {
+                        return Err(error);
+                    }
+                }
+                _ => return Err(error),
+            },
+            Ok(()) => return Ok(true),
         }
     }
+}
+
+/// The desktop has not approved the session: a person is shown where to wait, a script is told.
+async fn unapproved(
+    edge: &Edge,
+    session: &mut Session,
+    admitted: &Admitted,
+    withheld: Withheld,
+) -> Result<()> {
+    let tunnel = admitted.permit.tunnel();
+    let request = session.req_header().clone();
+    let visit = Visit::read(&edge.hosts, tunnel, &request, |_| false);
+    let place = sign_in::wait_at(&edge.hosts, tunnel, visit.target.whole());
+    let is_person = visit.kind == RequestKind::Navigation && visit.may_be_sent_away();
+    let mut reply = match withheld {
+        Withheld::Waiting | Withheld::Over if is_person => Reply::see_other(&place)?,
+        Withheld::Waiting => refuse::reply(Refusal::Unapproved, visit.kind, &place)?,
+        Withheld::Over => {
+            let begin = sign_in::begin_at(&edge.hosts, tunnel, visit.target.whole());
+            refuse::reply(Refusal::SignIn, visit.kind, &begin)?
+        }
+        Withheld::Outdated => refuse::reply(Refusal::Failure(Failure::Outdated), visit.kind, &place)?,
+        Withheld::Unanswered => refuse::reply(Refusal::Failure(Failure::Offline), visit.kind, &place)?,
+    };
+    if let Some(origin) = &admitted.allowed_origin {
+        cors::open(&mut reply.head, origin)?;
+    }
+    site::reply(session, reply).await
 }
 
 /// What a fixed upstream gets to see. Called once for each try.

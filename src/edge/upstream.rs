@@ -46,6 +46,16 @@ impl Upstreams {
         }
     }
 
+    /// The same, if it is connected at this moment.
+    pub(super) fn agent_now(&self, permit: &Permit) -> Option<Arc<AgentLink>> {
+        self.agents.find(permit.tunnel())
+    }
+
+    /// The same, if it comes within `patience`.
+    pub(super) async fn agent_within(&self, permit: &Permit, patience: Duration) -> Option<Arc<AgentLink>> {
+        self.agents.wait_for(permit.tunnel(), patience).await
+    }
+
     /// The admitted visitor's fixed address.
     pub(super) async fn address_for(&self, permit: &Permit) -> Result<SocketAddr> {
         let fixed = self.fixed_for(permit).ok_or_else(|| Failure::Offline.into_error())?;

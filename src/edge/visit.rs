@@ -6,7 +6,8 @@
 //!    request it is and from where the browser says it comes.
 //! 2. A path under `/.patapim/` is the edge's own.
 //! 3. The [`Gate`] looks the session up in memory and gives a [`Permit`], or a reason why not.
-//! 4. With the permit the request gets its shape for the app ([`told`]) and goes where the tunnel leads.
+//! 4. With the permit, and where there is a desktop its leave ([`super::approval`]), the request gets its shape for the
+//!    app ([`told`]) and goes where the tunnel leads.
 //!
 //! Everything else is somebody who has to sign in first, a token's first use, or an attack.
 
@@ -160,6 +161,11 @@ impl<'r> Visit<'r> {
             access_token: self.access_token.clone(),
             tokens: &self.values,
         }
+    }
+
+    /// The browser's session cookie, if it has a well-formed one.
+    pub(super) fn session(&self) -> Option<&SessionCookie> {
+        self.session.as_ref()
     }
 
     /// What the gate says of the visitor's session, tokens aside.

@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use h2::client::{Connection, SendRequest};
-use http::{Request, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
 
 use super::TunnelSettings;
+use super::approval::{Verdict, Verdicts};
 use super::events::{EventError, Events};
 use super::link::{AgentIdentity, AgentLink, Course};
 use super::registry::{Claim, Registry};
@@ -47,6 +48,8 @@ pub struct AgentHost {
     /// does not come back. Asked once more after the agent can be found, so that an unlinking that came between the
     /// handshake and the claim is not missed.
     pub still_linked: Box<dyn Fn(AgentIdentity) -> BoxFuture<'static, bool> + Send + Sync>,
+    /// Told what the desktops decide about sessions.
+    pub verdicts: Verdicts,
 }
 
 /// Why an agent's connection ended.
@@ -136,7 +139,7 @@ where
     let ending = tokio::select! {
         ending = unlinked_meanwhile => ending,
         ending = driver.ended() => ending,
-        ending = listen(&mut events, &claim, host) => ending.into(),
+        ending = listen(&mut events, &claim, &link, host) => ending.into(),
         ending = obey(&link) => ending,
         silence = beat(pings, heard, host, &link) => silence.into(),
     };
@@ -190,7 +193,7 @@ async fn greet(
 
 /// Hears the agent's events. Its last word is not its end: what is in flight goes on, and the connection says when it
 /// is over.
-async fn listen(events: &mut Events, claim: &Claim, host: &AgentHost) -> EventError {
+async fn listen(events: &mut Events, claim: &Claim, link: &AgentLink, host: &AgentHost) -> EventError {
     loop {
         match events.next().await {
             Ok(Some(AgentEvent::Leaving)) => claim.step_back(),
@@ -199,7 +202,12 @@ async fn listen(events: &mut Events, claim: &Claim, host: &AgentHost) -> EventEr
                     host.nonces.handed_over(tunnel, nonce, host.clock.now());
                 }
             }
-            Ok(Some(AgentEvent::Unknown)) => {}
+            Ok(Some(event)) => {
+                if let Some((session, verdict)) = Verdict::of(event) {
+                    link.standings().decided(&session, verdict);
+                    tokio::spawn((host.verdicts)(&link.identity().tunnel, &session, verdict));
+                }
+            }
             Ok(None) => std::future::pending().await,
             Err(error) => return error,
         }
@@ -258,20 +266,34 @@ async fn tell(mut requests: SendRequest<Bytes>, notice: Notice, sentence: String
     }
 }
 
-fn post(
+pub(super) fn post(
     requests: &mut SendRequest<Bytes>,
-    path: &'static str,
+    path: &str,
     message: &impl Serialize,
 ) -> Result<h2::client::ResponseFuture, h2::Error> {
     let message = serde_json::to_vec(message).unwrap_or_default();
     debug_assert!((1..=MESSAGE_LIMIT).contains(&message.len()));
-    let request = Request::post(format!("https://{CONTROL_AUTHORITY}{path}"))
+    send(requests, Method::POST, path, Some(message.into()))
+}
+
+/// A request to the agent itself.
+pub(super) fn send(
+    requests: &mut SendRequest<Bytes>,
+    method: Method,
+    path: &str,
+    message: Option<Bytes>,
+) -> Result<h2::client::ResponseFuture, h2::Error> {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("https://{CONTROL_AUTHORITY}{path}"))
         .version(http::Version::HTTP_2)
         .header(header::CONTENT_TYPE, "application/json")
         .body(())
         .map_err(|_| h2::Reason::INTERNAL_ERROR)?;
-    let (response, mut body) = requests.send_request(request, false)?;
-    body.send_data(message.into(), true)?;
+    let (response, mut body) = requests.send_request(request, message.is_none())?;
+    if let Some(message) = message {
+        body.send_data(message, true)?;
+    }
     Ok(response)
 }
 

@@ -12,6 +12,7 @@ use http::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::approval::Standings;
 use crate::clock::Timestamp;
 use crate::names::{TunnelId, UserId};
 use crate::wire::SpkiPin;
@@ -91,6 +92,7 @@ pub struct AgentLink {
     stream_limit: u32,
     course: watch::Sender<Course>,
     closed: CancellationToken,
+    standings: Standings,
     rtt_micros: AtomicU64,
 }
 
@@ -115,6 +117,7 @@ impl AgentLink {
             stream_limit,
             course: watch::Sender::new(Course::Serving),
             closed: CancellationToken::new(),
+            standings: Standings::default(),
             rtt_micros: AtomicU64::new(NO_RTT),
         }
     }
@@ -123,7 +126,7 @@ impl AgentLink {
     /// request is on its way.
     ///
     /// A WebSocket is a CONNECT with [`h2::ext::Protocol`] among its extensions, and `end_of_stream` false.
-    pub fn open(&self, mut request: Request<()>, end_of_stream: bool) -> Result<Opened, OpenError> {
+    pub(super) fn open(&self, mut request: Request<()>, end_of_stream: bool) -> Result<Opened, OpenError> {
         if *self.course.borrow() >= Course::Replaced {
             return Err(OpenError::Gone);
         }
@@ -144,6 +147,11 @@ impl AgentLink {
             if error.is_io() || error.is_go_away() { OpenError::Gone } else { OpenError::Unsendable(error) }
         })?;
         Ok(Opened { response, body, permit })
+    }
+
+    /// What the agent said of sessions.
+    pub(super) fn standings(&self) -> &Standings {
+        &self.standings
     }
 
     pub(super) fn requests(&self) -> Option<SendRequest<Bytes>> {

@@ -1,12 +1,13 @@
 //! Agents that dialed in, and how a visitor's request finds its way to one.
 //!
 //! [`serve_agent`] keeps one agent's connection: hello, pings, notices. While it lives, the [`Registry`]
-//! knows its [`AgentLink`] under the tunnel's name, and whoever was admitted to the tunnel opens a stream on it.
-//! Nothing here decides who is admitted, or which key belongs to which tunnel.
+//! knows its [`AgentLink`] under the tunnel's name, and whoever was admitted to the tunnel, and approved by the desktop,
+//! opens a stream on it. Nothing here decides who is admitted, or which key belongs to which tunnel.
 
 pub mod client_cert;
 
 mod accept;
+mod approval;
 mod events;
 mod link;
 mod registry;
@@ -15,6 +16,7 @@ mod registry;
 mod tests;
 
 pub use accept::{AgentHost, Ending, serve_agent, turn_away};
+pub use approval::{Approved, DevicesError, Standing, Verdict, Verdicts, Watched};
 pub use link::{AgentIdentity, AgentLink, OpenError, Opened, StreamPermit};
 pub use registry::{Claim, Cut, OnlineAgent, Registry};
 

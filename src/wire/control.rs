@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::SessionId;
 use crate::proof::Nonce;
 
 /// From the edge: a `POST` to the control authority, with a [`NoticeBody`]. What is not known is answered with 404 and
@@ -59,6 +60,26 @@ pub enum AgentEvent {
         /// The nonce.
         nonce: Nonce,
     },
+    /// Somebody at the desktop approved the session's device.
+    Approved {
+        /// Which.
+        session: SessionId,
+    },
+    /// Somebody at the desktop would not have it: the session is over.
+    Denied {
+        /// Which.
+        session: SessionId,
+    },
+    /// Nobody said anything in time: the session is over.
+    Expired {
+        /// Which.
+        session: SessionId,
+    },
+    /// Its device is no longer trusted: the session is over.
+    Removed {
+        /// Which.
+        session: SessionId,
+    },
     /// Something a later version says.
     #[serde(other)]
     Unknown,
@@ -75,10 +96,13 @@ pub enum AppFault {
     BadAnswer,
     /// The request cannot be put to an app that speaks HTTP/1.1.
     BadRequest,
+    /// The desktop has not approved the session: the app was not asked.
+    NotApproved,
 }
 
 impl AppFault {
-    const ALL: [Self; 4] = [Self::Unreachable, Self::NoAnswer, Self::BadAnswer, Self::BadRequest];
+    const ALL: [Self; 5] =
+        [Self::Unreachable, Self::NoAnswer, Self::BadAnswer, Self::BadRequest, Self::NotApproved];
 
     /// The header's value.
     pub const fn as_str(self) -> &'static str {
@@ -87,6 +111,7 @@ impl AppFault {
             Self::NoAnswer => "no-answer",
             Self::BadAnswer => "bad-answer",
             Self::BadRequest => "bad-request",
+            Self::NotApproved => "not-approved",
         }
     }
 

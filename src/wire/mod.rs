@@ -6,13 +6,14 @@
 //!
 //! - A visitor's request is a stream. A WebSocket is an extended CONNECT (RFC 8441).
 //! - The edge speaks to the agent itself with requests to the authority [`CONTROL_AUTHORITY`]: first `POST /hello`
-//!   ([`EdgeHello`]), later a [`Notice`].
+//!   ([`EdgeHello`]), later a [`Notice`], and whether it will have a session ([`approval`]).
 //! - The agent speaks to the edge in the body of its answer to the hello: lines of JSON, first its [`AgentHello`],
 //!   then an [`AgentEvent`] each. That stream lives as long as the agent takes requests.
 //! - Either side finds a frozen peer with PING ([`pulse`]).
 //!
 //! There is no framing, no multiplexing and no flow control of our own.
 
+pub mod approval;
 pub mod http2;
 
 mod control;
@@ -44,7 +45,25 @@ pub const AGENT_ERROR_HEADER: &str = "x-patapim-agent-error";
 /// The longest control message, in bytes.
 pub const MESSAGE_LIMIT: usize = 16 * 1024;
 
-/// Text from the other side, fit for a terminal and a log: one line, no control characters, not endless.
+/// Text from the other side, fit for a terminal and a log: one line, no control characters, nothing that turns the order
+/// of what follows or hides in it, not endless.
 pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+    let unseen = |c: char| {
+        matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    text.chars().map(|c| if c.is_control() || unseen(c) { ' ' } else { c }).take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn a_hostile_name_stays_on_its_line_and_in_its_order() {
+        assert_eq!(one_line("a\r\nb\u{1b}[2Jc"), "a  b [2Jc");
+        assert_eq!(one_line("pho\u{202e}gpj.exe\u{200b}"), "pho gpj.exe ");
+        assert_eq!(one_line("Zoë’s 手机 📱"), "Zoë’s 手机 📱");
+        assert_eq!(one_line(&"x".repeat(1000)).len(), 300);
+    }
 }

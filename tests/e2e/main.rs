@@ -3,13 +3,13 @@
 //! A test starts what it needs on ports the system chose, in folders of its own, so all run at once; it waits for
 //! events, never for time to pass.
 
+mod approvals;
 mod backup;
 mod bad_days;
 mod browser;
 mod ceremonies;
 mod cuts;
 mod demo;
-mod events;
 mod gate;
 mod layering;
 mod limits;

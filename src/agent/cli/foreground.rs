@@ -1,23 +1,21 @@
 //! `patapim-agent run`: an agent in the foreground, saying how things stand, until it is interrupted.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::{Failure, RunArgs, Trust, print, warn};
+use super::devices::lines_about;
+use super::{Failure, RunArgs, print, warn};
+use crate::agent::approvals::Shown;
 use crate::agent::console::Console;
-use crate::agent::{Agent, AgentState, AppAddress, Home, Link, Pace, RunError, run};
+use crate::agent::listing::short;
+use crate::agent::{Agent, AgentState, AppAddress, Desk, Home, Link, Pace, RunError, notify, run};
 use crate::clock::{SystemClock, Timestamp};
 use crate::secret::SystemEntropy;
 
 pub(super) async fn run_until_interrupted(args: RunArgs) -> Result<(), Failure> {
-    if args.trust == Trust::Ask {
-        return Err(Failure::usage(
-            "--trust ask is not there yet; with --trust owner any passkey of the tunnel's owner is let in",
-        ));
-    }
-    if args.panel.is_some() {
-        return Err(Failure::usage("--panel is not there yet; `patapim-agent status` says how things stand"));
-    }
     let mut app = AppAddress::parse(&args.to).map_err(Failure::usage)?;
     if let Some(host) = &args.host_header {
         app = app.with_host(host).map_err(Failure::usage)?;
@@ -28,15 +26,18 @@ pub(super) async fn run_until_interrupted(args: RunArgs) -> Result<(), Failure> 
     })?;
 
     let entropy = SystemEntropy::shared();
+    let clock = SystemClock::not_before(Timestamp::default());
+    let desk = Desk::open(home.clone(), args.trust.into(), &link.user, clock.clone(), Arc::clone(&entropy))?;
+    desk.reports().iter().for_each(warn);
     let shutdown = CancellationToken::new();
     let (state, states) = watch::channel(AgentState::Connecting);
-    let console = Console::open(home, states.clone(), shutdown.clone(), &*entropy).await;
+    let console = Console::open(home, states.clone(), Arc::clone(&desk), shutdown.clone(), &*entropy).await;
     if let Err(error) = &console {
         warn(format!("`patapim-agent status` will not see this agent: {error}"));
     }
     let shown = app.to_string();
-    let clock = SystemClock::not_before(Timestamp::default());
-    let agent = Agent { link, app, pace: Pace::default(), clock, entropy };
+    let _announcing = AbortOnDropHandle::new(tokio::spawn(announce(Arc::clone(&desk))));
+    let agent = Agent { link, app, pace: Pace::default(), clock, entropy, desk };
     let mut ran = std::pin::pin!(run(agent, shutdown.clone(), state));
     let ended = tokio::select! {
         ended = &mut ran => ended,
@@ -76,6 +77,32 @@ async fn tell(mut states: watch::Receiver<AgentState>, app: &str) {
         if states.changed().await.is_err() {
             // The agent has ended; what it ended with is told by whoever ran it.
             std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Says when a device begins to wait: here, and on the desktop's screen.
+async fn announce(desk: Arc<Desk>) {
+    let mut changes = desk.changes();
+    let mut announced: Vec<Shown> = Vec::new();
+    loop {
+        changes.mark_unchanged();
+        let waiting = desk.snapshot().waiting;
+        let asked_already =
+            |one: &Shown| announced.iter().any(|other| (&other.id, other.since) == (&one.id, one.since));
+        for one in waiting.iter().filter(|one| !asked_already(one)) {
+            print("A device asks to be let in:");
+            lines_about(one).into_iter().for_each(print);
+            print(format!(
+                "          If it shows {} too: patapim-agent devices approve {}",
+                one.number,
+                short(&one.id)
+            ));
+            notify::show(one);
+        }
+        announced = waiting;
+        if changes.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -8,9 +8,11 @@ use clap::Args;
 use super::foreground::interruption;
 use super::{Failure, describe, desktop_name, print, print_json, warn};
 use crate::agent::{
-    EdgeAddress, Home, Link, LinkCode, LinkRequest, LinkingError, ask_for_code, link_desktop, qr,
+    Desk, EdgeAddress, Home, Link, LinkCode, LinkRequest, LinkingError, ask_for_code, link_desktop, qr,
 };
+use crate::clock::{SystemClock, Timestamp};
 use crate::secret::SecretText;
+use crate::wire::approval::PasskeyFacts;
 
 #[derive(Args)]
 pub(super) struct LinkArgs {
@@ -51,21 +53,27 @@ pub(super) async fn link(args: LinkArgs) -> Result<(), Failure> {
     home.prepare()?;
     let request = LinkRequest { edge, origin: None, ca, name: args.name.unwrap_or_else(desktop_name) };
     let linked = match token {
-        Some(token) => link_desktop(request, &SecretText::new(token)).await,
+        Some(token) => link_desktop(request, &SecretText::new(token)).await.map(|link| (link, None)),
         None => by_code(request, args.json).await,
     };
-    let link = linked.map_err(Failure::failed)?;
+    let (link, approved_by) = linked.map_err(Failure::failed)?;
+    let clock = SystemClock::not_before(Timestamp::default());
+    Desk::begin(&home, approved_by.as_ref(), &*clock)?;
     link.save(&home)?;
     if args.json {
         return print_json(&describe(&link));
     }
     print(format!("Linked as {:?} to {}, for {}.", link.name, link.tunnel_url, link.user));
     print(format!("This desktop's key: {}", link.key.pin().fingerprint()));
+    match approved_by {
+        Some(passkey) => print(format!("Trusted here: “{}”, {}", passkey.name, passkey.fingerprint)),
+        None => print("No device is trusted here yet: the first to sign in is asked about on this desktop."),
+    }
     print("Next: patapim-agent run --to http://127.0.0.1:3000");
     Ok(())
 }
 
-async fn by_code(request: LinkRequest, json: bool) -> Result<Link, LinkingError> {
+async fn by_code(request: LinkRequest, json: bool) -> Result<(Link, Option<PasskeyFacts>), LinkingError> {
     let code = ask_for_code(request).await?;
     // With --json, stdout is for the document alone.
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());

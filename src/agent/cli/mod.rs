@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 failed, 2 wrong usage, 78 a link that cannot be read or is no longer good. With `--json` there
 //! is one document on stdout and nothing else; sentences for people go to stderr then.
 
+mod devices;
 mod foreground;
 mod link;
 
@@ -16,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::console;
-use super::{AgentState, Home, HomeError, Link, LinkError};
+use super::{AgentState, Desk, Home, HomeError, Link, LinkError};
 
 /// How long a running agent may take to stop after the desktop was unlinked.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
@@ -39,13 +40,16 @@ enum Command {
     Link(link::LinkArgs),
     /// Show an app through the tunnel until interrupted
     Run(RunArgs),
+    /// Whom this desktop lets in, and who asks
+    #[command(subcommand)]
+    Devices(devices::Devices),
     /// Say how this desktop is linked, and whether the agent runs
     Status {
         /// One JSON document on stdout
         #[arg(long)]
         json: bool,
     },
-    /// Forget the link and its key, and stop the agent
+    /// Forget the link, its key and the devices trusted with it, and stop the agent
     Unlink {
         /// One JSON document on stdout
         #[arg(long)]
@@ -59,23 +63,31 @@ struct RunArgs {
     #[arg(long, value_name = "URL")]
     to: String,
     /// Whom to let in
-    #[arg(long, value_enum, default_value = "owner")]
+    #[arg(long, value_enum, default_value = "ask")]
     trust: Trust,
     /// Tell the app this host instead of the tunnel's
     #[arg(long, value_name = "HOST")]
     host_header: Option<String>,
-    /// Where to show the local panel
-    #[arg(long, value_name = "ADDRESS", hide = true)]
+    /// Where to show the local panel, for example 127.0.0.1:7717
+    #[arg(long, value_name = "ADDRESS")]
     panel: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Trust {
     /// Ask here about every new device
-    #[value(hide = true)]
     Ask,
     /// Any passkey of the tunnel's owner
     Owner,
+}
+
+impl From<Trust> for super::Trust {
+    fn from(trust: Trust) -> Self {
+        match trust {
+            Trust::Ask => Self::Ask,
+            Trust::Owner => Self::Owner,
+        }
+    }
 }
 
 /// A command that was not done, and its exit status.
@@ -121,6 +133,7 @@ pub async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Link(args) => link::link(args).await,
         Command::Run(args) => foreground::run_until_interrupted(args).await,
+        Command::Devices(command) => devices::devices(command).await,
         Command::Status { json } => status(json).await,
         Command::Unlink { json } => unlink(json).await,
     };
@@ -186,6 +199,8 @@ async fn unlink(json: bool) -> Result<(), Failure> {
     if !console::stop(&home, STOP_PATIENCE).await? {
         warn("the agent that runs is still ending what it has in flight");
     }
+    // Not before: a running agent would write them again.
+    Desk::forget(&home)?;
     if json {
         return print_json(&json!({"linked": false, "tunnel": link.map(|link| link.tunnel)}));
     }

@@ -8,12 +8,13 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Linked, POLLED_EVERY, Site};
+use super::{Approver, Linked, POLLED_EVERY, Site};
 use crate::accounts::{AccountError, LinkAnswer};
 use crate::deployer::acts::tried;
 use crate::deployer::browser::Browser;
 use crate::deployer::payload::Payload;
 use crate::deployer::problem::Problem;
+use crate::names::DeviceId;
 use crate::secret::SecretText;
 use crate::trail::Act;
 
@@ -68,12 +69,30 @@ pub(in crate::deployer) async fn poll(
     match answer {
         LinkAnswer::Pending => Err(Problem::authorization_pending()),
         LinkAnswer::Denied => Err(Problem::access_denied()),
-        LinkAnswer::Approved { user, tunnel } => match site.accounts.user(&user).await {
-            Ok(user) => Ok(Json(Linked::new(&site, tunnel, user.name)).into_response()),
+        LinkAnswer::Approved { user, tunnel, device } => match site.accounts.user(&user).await {
+            Ok(user) => {
+                let approved_by = approver(&site, device).await?;
+                Ok(Json(Linked { approved_by, ..Linked::new(&site, tunnel, user.name) }).into_response())
+            }
             // Removed since, and the link with them.
             Err(AccountError::Missing(_)) => Err(Problem::access_denied()),
             Err(error) => Err(error.into()),
         },
+    }
+}
+
+/// The passkey that approved, for the desktop to trust. None where it was another way to sign in, or is gone since.
+async fn approver(site: &Site, device: Option<DeviceId>) -> Result<Option<Approver>, Problem> {
+    let Some(device) = device else { return Ok(None) };
+    match site.accounts.passkey(&device).await {
+        Ok(passkey) => Ok(Some(Approver {
+            id: passkey.id,
+            name: passkey.name,
+            fingerprint: passkey.fingerprint,
+            public_key: passkey.public_key,
+        })),
+        Err(AccountError::Missing(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -22,7 +22,7 @@ use super::payload::{DisplayName, Payload};
 use super::problem::Problem;
 use super::throttle::Throttle;
 use crate::accounts::AccountError;
-use crate::names::{TunnelId, UserName};
+use crate::names::{DeviceId, TunnelId, UserName};
 use crate::secret::{SecretText, base64url, from_base64url, sha256};
 use crate::trail::{Act, By};
 
@@ -64,11 +64,22 @@ struct Linked {
     tunnel: TunnelId,
     user: UserName,
     tunnel_url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved_by: Option<Approver>,
+}
+
+/// The passkey that approved a link, as the desktop is told of it.
+#[derive(Serialize)]
+struct Approver {
+    id: DeviceId,
+    name: String,
+    fingerprint: String,
+    public_key: String,
 }
 
 impl Linked {
     fn new(site: &Site, tunnel: TunnelId, user: UserName) -> Self {
-        Self { tunnel_url: site.hosts.tunnel_origin(&tunnel), tunnel, user }
+        Self { tunnel_url: site.hosts.tunnel_origin(&tunnel), tunnel, user, approved_by: None }
     }
 }
 

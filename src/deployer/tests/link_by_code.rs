@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
 use super::*;
-use crate::secret::base64url;
+use crate::secret::{base64url, from_base64url, sha256};
 use crate::wire::SpkiPin;
 
 /// A desktop that asks to be linked.
@@ -61,14 +64,20 @@ async fn a_person_sees_who_asks_and_approves() {
     assert_eq!(shown["tunnels"], json!([]));
 
     let approved = ada.about("/link/approve", desk.code()).await.must_be(StatusCode::OK).json();
-    let heard = desk.poll().await.must_be(StatusCode::OK).json();
+    let mut heard = desk.poll().await.must_be(StatusCode::OK).json();
+    let approver = heard.as_object_mut().and_then(|heard| heard.remove("approved_by")).expect("a passkey");
     assert_eq!(heard, approved);
     let tunnel = heard["tunnel"].as_str().expect("a tunnel");
     assert_eq!(heard["user"], "ada");
     assert_eq!(heard["tunnel_url"], format!("https://{tunnel}.tunnel.patapim.test"));
     let agent = house.accounts.agent(&desk.pin.to_string()).await.expect("pinned");
-    let passkey = &ada.browser.get("/passkeys").await.json()[0]["id"];
-    assert_eq!(agent.approved_by.expect("somebody").as_str(), passkey.as_str().expect("an id"));
+    let passkey = &ada.browser.get("/passkeys").await.json()[0];
+    assert_eq!(agent.approved_by.expect("somebody").as_str(), passkey["id"].as_str().expect("an id"));
+    for fact in ["id", "name", "fingerprint"] {
+        assert_eq!(approver[fact], passkey[fact], "the desktop is told whom to trust");
+    }
+    let key = from_base64url(approver["public_key"].as_str().expect("text")).expect("base64url");
+    assert_eq!(approver["fingerprint"], format!("SHA256:{}", STANDARD_NO_PAD.encode(sha256(key))));
     assert!(house.desktops.unlinked.lock().expect("a lock").is_empty(), "nobody was replaced");
 
     house.clock.advance(Duration::from_secs(60));
@@ -149,7 +158,7 @@ async fn taking_over_is_a_choice_by_name_and_hangs_up_on_the_former_desktop() {
     let approved = ada.browser.post("/link/approve", &take_over).await.must_be(StatusCode::OK).json();
     assert_eq!(approved["tunnel"], tunnel.id.as_str());
     assert_eq!(*house.desktops.unlinked.lock().expect("a lock"), [tunnel.id]);
-    assert_eq!(desk.poll().await.must_be(StatusCode::OK).json(), approved);
+    assert_eq!(desk.poll().await.must_be(StatusCode::OK).json()["tunnel"], approved["tunnel"]);
 }
 
 #[tokio::test]

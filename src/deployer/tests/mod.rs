@@ -15,15 +15,15 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
+use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, COOKIE, HeaderName, LOCATION, ORIGIN, SET_COOKIE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use self::authenticator::{Draft, Key};
-use super::{Client, Deployer, Presence, WebauthnSettings, router};
+use super::{Client, Deployer, DesktopError, Presence, TrustedDevice, WebauthnSettings, router};
 use crate::access::cookies::{BindCookie, DEPLOYER};
 use crate::access::gate::{Asking, Facts, Gate, Provenance, Verdict};
 use crate::access::seal::Sealer;
@@ -31,7 +31,7 @@ use crate::access::sessions::SessionSettings;
 use crate::access::{Assertor, KeyRing, Once, Redeemed, Sessions, Visitor};
 use crate::accounts::{Accounts, Tunnel, User};
 use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::names::{BaseDomain, PublicHosts, Scheme, TunnelId, UserName};
+use crate::names::{BaseDomain, DeviceId, PublicHosts, Scheme, TunnelId, UserName};
 use crate::secret::{Entropy, SystemEntropy};
 use crate::store::Store;
 use crate::store::sqlite::SqliteFile;
@@ -53,6 +53,14 @@ impl Presence for Desktops {
 
     fn desktop(&self, tunnel: &TunnelId) -> Option<String> {
         self.online(tunnel).then(|| "the desktop itself".to_owned())
+    }
+
+    fn devices(&self, _: &TunnelId) -> BoxFuture<'static, Result<Vec<TrustedDevice>, DesktopError>> {
+        Box::pin(async { Err(DesktopError::Offline) })
+    }
+
+    fn remove_device(&self, _: &TunnelId, _: &DeviceId) -> BoxFuture<'static, Result<(), DesktopError>> {
+        Box::pin(async { Err(DesktopError::Offline) })
     }
 
     fn unlinked(&self, tunnel: &TunnelId) {
@@ -110,8 +118,6 @@ impl House {
             webauthn: WebauthnSettings { rp_id: "deployer.patapim.test".to_owned() },
             presence: desktops.clone(),
             trail: Arc::clone(&trail),
-            changes: Arc::default(),
-            leaving: CancellationToken::new(),
         });
         Self { _folder: folder, clock, entropy, accounts, sessions, assertor, hosts, desktops, site }
     }

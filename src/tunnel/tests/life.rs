@@ -103,6 +103,7 @@ fn served_while(
         clock: SystemClock::not_before(Timestamp::default()),
         settings,
         still_linked: Box::new(move |_| Box::pin(async move { linked })),
+        verdicts: Arc::new(|_, _, _| Box::pin(async {})),
     };
     let identity = AgentIdentity {
         tunnel: tunnel(),

@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::agent::{LinkRequest, LinkingError, ask_for_code, link_desktop};
+use crate::names::DeviceId;
 use crate::secret::{SecretText, from_base64url};
+use crate::wire::approval::{PasskeyFacts, PublicKey};
 
 fn token() -> SecretText {
     SecretText::new("one-time".into())
@@ -149,7 +151,11 @@ fn problem(slug: &str) -> (StatusCode, Value) {
 
 #[tokio::test]
 async fn a_code_is_shown_and_a_key_that_was_approved_is_kept() {
-    let linked = json!({"tunnel": "ada-abc234", "user": "ada", "tunnel_url": format!("https://{HOST}")});
+    let key = PublicKey::of_bytes(vec![0xa5, 1]).expect("a key");
+    let passkey = PasskeyFacts::new(DeviceId::of_credential(&[1]), "Phone".into(), key);
+    let linked = json!({
+        "tunnel": "ada-abc234", "user": "ada", "tunnel_url": format!("https://{HOST}"), "approved_by": passkey,
+    });
     let script = vec![begun(), (StatusCode::OK, Value::Null), (StatusCode::OK, linked)];
     let (request, mut told) = scripted(script).await;
     let code = soon(ask_for_code(request)).await.expect("a code");
@@ -157,7 +163,9 @@ async fn a_code_is_shown_and_a_key_that_was_approved_is_kept() {
     let fingerprint = code.fingerprint();
     let mut trouble = Vec::new();
     let never = std::future::pending();
-    let link = soon(code.decision(never, |what| trouble.push(what.to_owned()))).await.expect("linked");
+    let decided = soon(code.decision(never, |what| trouble.push(what.to_owned()))).await;
+    let (link, trusted) = decided.expect("linked");
+    assert_eq!(trusted, Some(passkey));
     assert_eq!((link.tunnel.as_str(), link.key.pin().fingerprint()), ("ada-abc234", fingerprint));
     assert!(trouble.len() == 1 && trouble[0].contains(EDGE_HOST), "{trouble:?}");
 

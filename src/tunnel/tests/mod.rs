@@ -32,11 +32,13 @@ use super::{
     turn_away,
 };
 use crate::agent::{
-    Agent, AgentState, AppAddress, Backoff, DesktopKey, EdgeAddress, Link, Pace, RunError, run,
+    Agent, AgentState, AppAddress, Backoff, Desk, DesktopKey, EdgeAddress, Home, Link, Pace, RunError, Trust,
+    run,
 };
 use crate::clock::{SystemClock, Timestamp};
-use crate::names::{TunnelId, UserId};
+use crate::names::{SessionId, TunnelId, UserId};
 use crate::secret::SystemEntropy;
+use crate::wire::approval::SESSION_HEADER;
 use crate::wire::{Notice, Rhythm, SpkiPin, http2};
 
 /// Nothing here takes this long unless it never happens.
@@ -44,6 +46,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 const EDGE_HOST: &str = "deployer.patapim.localhost";
 const HOST: &str = "ada-abc234.tunnel.patapim.localhost";
+
+/// The session that the agent has approved.
+const SESSION: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 fn tunnel() -> TunnelId {
     TunnelId::parse("ada-abc234").expect("a label")
@@ -85,6 +90,7 @@ impl Edge {
                 let linked = asked.lock().expect("whole").contains_key(&who.pin);
                 Box::pin(async move { linked })
             }),
+            verdicts: Arc::new(|_, _, _| Box::pin(async {})),
         });
         let accepting = tokio::spawn(accept(listener, Arc::new(config).into(), host, Arc::clone(&known)));
         Self { port, ca, registry, known, _accepting: AbortOnDropHandle::new(accepting) }
@@ -168,6 +174,7 @@ struct Running {
     state: watch::Receiver<AgentState>,
     shutdown: CancellationToken,
     ended: JoinHandle<Result<(), RunError>>,
+    _folder: tempfile::TempDir,
 }
 
 impl Running {
@@ -183,14 +190,15 @@ impl Running {
             rhythm: Rhythm { every: Duration::from_millis(200), deadline: Duration::from_secs(5) },
             ..Pace::default()
         };
-        let agent = Agent {
-            link,
-            app,
-            pace,
-            clock: SystemClock::not_before(Timestamp::default()),
-            entropy: SystemEntropy::shared(),
-        };
-        Self { state: states, ended: tokio::spawn(run(agent, shutdown.clone(), state)), shutdown }
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = SystemClock::not_before(Timestamp::default());
+        let entropy = SystemEntropy::shared();
+        let home = Home::at(folder.path());
+        let desk = Desk::open(home, Trust::Ask, "ada", clock.clone(), Arc::clone(&entropy)).expect("open");
+        desk.admit_for_test(&SessionId::parse(SESSION).expect("an id"));
+        let agent = Agent { link, app, pace, clock, entropy, desk };
+        let ended = tokio::spawn(run(agent, shutdown.clone(), state));
+        Self { state: states, ended, shutdown, _folder: folder }
     }
 
     async fn ended(self) -> Result<(), RunError> {
@@ -211,11 +219,14 @@ async fn connected(app: &str) -> (Edge, Running, Arc<AgentLink>) {
 }
 
 fn get(path: &str) -> Request<()> {
-    Request::get(format!("https://{HOST}{path}")).body(()).expect("a request")
+    Request::get(format!("https://{HOST}{path}")).header(SESSION_HEADER, SESSION).body(()).expect("a request")
 }
 
 fn post(path: &str) -> Request<()> {
-    Request::post(format!("https://{HOST}{path}")).body(()).expect("a request")
+    Request::post(format!("https://{HOST}{path}"))
+        .header(SESSION_HEADER, SESSION)
+        .body(())
+        .expect("a request")
 }
 
 /// A whole answer.

@@ -16,16 +16,22 @@ async fn a_request_reaches_the_app_as_the_visitor_sent_it() {
         .header("cookie", "a=1")
         .header("cookie", "b=2")
         .header("x-patapim-user", "ada")
+        .header(SESSION_HEADER, SESSION)
         .body(())
         .expect("a request");
     let answer = ask(&link, request).await.expect("an answer");
     assert_eq!(answer.head.status(), StatusCode::OK);
     let lines: Vec<_> = answer.text().lines().collect();
     assert_eq!(lines[0], "GET /head?q=%2F&token=theirs");
-    for wanted in [format!("host: {HOST}:8443"), "cookie: a=1; b=2".into(), "x-patapim-user: ada".into()] {
+    for wanted in [
+        format!("host: {HOST}:8443"),
+        "cookie: a=1; b=2".into(),
+        "x-patapim-user: ada".into(),
+        format!("x-patapim-session: {SESSION}"),
+    ] {
         assert!(lines.contains(&wanted.as_str()), "{wanted} in {lines:?}");
     }
-    assert_eq!(lines.len(), 4, "nothing was added: {lines:?}");
+    assert_eq!(lines.len(), 5, "nothing was added: {lines:?}");
     assert!(!answer.head.headers().contains_key("connection"));
 }
 

@@ -1,6 +1,6 @@
 //! A desktop: the built agent with a folder of its own, linked to a test's edge.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -59,7 +59,7 @@ impl Desktop {
         process
     }
 
-    /// Dials in, without waiting for success.
+    /// Dials in, without waiting for success. Any passkey of its owner will do.
     pub(crate) fn dial(&self, to: &str) -> Process {
         self.dial_on(to, |_| ())
     }
@@ -84,12 +84,25 @@ impl Desktop {
         self.home.path().join("link.json")
     }
 
+    /// Dials in as an agent does by itself: it asks here about every new device.
+    pub(crate) async fn run_asking(&self, to: &str) -> Process {
+        let process = Process::start(self.agent().args(["run", "--to", to]));
+        process.says("the agent's word that it is connected", connected).await;
+        process
+    }
+
+    /// The agent's folder.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Another command of the agent.
     pub(crate) async fn command(&self, words: &[&str]) -> Finished {
         finish(self.agent().args(words)).await
     }
 
-    fn agent(&self) -> Command {
+    /// The agent, in this desktop's folder.
+    pub(crate) fn agent(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_patapim-agent"));
         command.env("PATAPIM_HOME", self.home.path());
         command

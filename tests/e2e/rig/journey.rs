@@ -116,7 +116,7 @@ pub(crate) fn sign_in_request(auth: &Url) -> Value {
     Value::Object(known.collect())
 }
 
-pub(crate) fn ceremony(begun: &Value) -> &str {
+fn ceremony(begun: &Value) -> &str {
     begun["ceremony"].as_str().unwrap_or_else(|| panic!("no ceremony: {begun}"))
 }
 

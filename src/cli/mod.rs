@@ -16,6 +16,7 @@ mod ask;
 mod backup;
 #[cfg(feature = "agent")]
 mod demo;
+mod doctor;
 mod key;
 mod log;
 mod print;
@@ -49,6 +50,11 @@ enum Command {
         #[command(flatten)]
         config: ConfigArg,
     },
+    /// Examine names, certificate, clock, files, store and ports, and say what to mend
+    ///
+    /// Each finding is ok, a warning or a failure. It changes nothing; run it as the user that the server runs as. With a
+    /// failure the exit status is 1.
+    Doctor(doctor::DoctorArgs),
     /// People: who may sign in
     #[command(subcommand)]
     User(admin::User),
@@ -114,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Check { config } => check(&config),
+        Command::Doctor(args) => doctor::doctor(args),
         Command::User(command) => command.run(),
         Command::Tunnel(command) => command.run(),
         Command::Agent(command) => command.run(),

@@ -70,7 +70,8 @@ impl AdminCommands {
             Command::UserList {}
             | Command::TunnelList {}
             | Command::SessionList { .. }
-            | Command::KeyList {} => {
+            | Command::KeyList {}
+            | Command::Examine {} => {
                 return None;
             }
         })

@@ -3,7 +3,7 @@
 //! The order matters wherever somebody is shut out: first the record, so that nothing new begins; then the sessions and
 //! the agents' connections, so that nothing old goes on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,16 +11,18 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::admin_documents::{
-    BackedUp, Invited, KeyKind, KeyLine, KeysRotated, LinkToken, Revoked, SessionLine, TunnelLine, UserLine,
+    BackedUp, Examined, Invited, KeyKind, KeyLine, KeysRotated, LinkToken, Revoked, SessionLine, TunnelLine,
+    UserLine,
 };
 use super::admin_socket::Command;
+use super::{CertificateStore, Ready};
 use crate::access::rotation::RotateError;
 use crate::access::sessions::SessionError;
 use crate::access::{Assertor, Cause, Former, Sessions, Target};
 use crate::accounts::{AccountError, Accounts, Tunnel, TunnelKind, User, UserState};
 use crate::clock::{Clock, Timestamp};
 use crate::names::{PublicHosts, SessionId, TunnelId, UserId, UserName};
-use crate::store::{BackupError, Existing, Store};
+use crate::store::{BackupError, Existing, Store, StoreError};
 use crate::trail::{Trail, TrailError};
 use crate::tunnel::{Cut, Registry};
 
@@ -36,6 +38,9 @@ pub enum CommandError {
     /// The keys were not rotated, or not all.
     #[error(transparent)]
     Rotate(#[from] RotateError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// There is no backup.
     #[error("{0}; there is no backup")]
     Backup(#[from] BackupError),
@@ -76,8 +81,12 @@ pub struct AdminCommands {
     pub hosts: PublicHosts,
     /// What the configuration serves itself.
     pub fixed: Vec<FixedTunnel>,
-    /// What is backed up.
+    /// What is examined and backed up.
     pub store: Arc<dyn Store>,
+    /// What is served.
+    pub certificates: Arc<CertificateStore>,
+    /// Where.
+    pub listening: Ready,
     /// For "last seen" of what is seen now.
     pub clock: Arc<dyn Clock>,
     /// Where acts are written down.
@@ -128,8 +137,27 @@ impl AdminCommands {
                 let (token, assertion) = (rotated.token_kid, rotated.assertion_kid.as_ref().to_owned());
                 told(KeysRotated { token, assertion, revoked: rotated.ended })
             }
+            Command::Examine {} => told(self.examine().await?),
             Command::Backup { to, existing } => told(self.backup(to, existing).await?),
         }
+    }
+
+    async fn examine(&self) -> Result<Examined, CommandError> {
+        let mut passkeys = BTreeMap::new();
+        for passkey in self.accounts.passkeys().await? {
+            *passkeys.entry(passkey.rp_id).or_default() += 1;
+        }
+        let Ready { https, http, admin, .. } = &self.listening;
+        Ok(Examined {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            process: std::process::id(),
+            now: self.clock.now().rfc3339(),
+            listening: https.iter().chain(http).chain([admin]).copied().collect(),
+            certificate_until: self.certificates.expires_at().rfc3339(),
+            open_files: most_open_files(),
+            store: self.store.examine().await?,
+            passkeys,
+        })
     }
 
     async fn backup(&self, to: PathBuf, existing: Existing) -> Result<BackedUp, CommandError> {
@@ -257,6 +285,11 @@ impl AdminCommands {
     async fn names(&self) -> Result<HashMap<UserId, UserName>, CommandError> {
         Ok(self.accounts.users().await?.into_iter().map(|user| (user.id, user.name)).collect())
     }
+}
+
+/// How many files and connections this process may have open; none: any number.
+pub fn most_open_files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
 fn told(document: impl Serialize) -> Result<Value, CommandError> {

@@ -1,5 +1,7 @@
 //! The documents that answer an operator's commands: what `--json` prints (contract, section 2).
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,7 @@ use crate::access::Session;
 use crate::accounts::UserState;
 use crate::clock::Timestamp;
 use crate::names::{DeviceId, SessionId, TunnelId, UserId, UserName};
+use crate::store::Examination;
 
 /// Answer to `user add` and `user invite`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,4 +176,25 @@ pub struct BackedUp {
     pub bytes: u64,
     /// When it was asked for: it holds all that was acknowledged before. RFC 3339.
     pub as_of: String,
+}
+
+/// Answer to what `doctor` asks: what only the running server knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examined {
+    /// Its version.
+    pub version: String,
+    /// Its process id.
+    pub process: u32,
+    /// The time that it goes by, RFC 3339.
+    pub now: String,
+    /// Where it listens.
+    pub listening: Vec<SocketAddr>,
+    /// The end of the certificate that it serves, RFC 3339.
+    pub certificate_until: String,
+    /// How many files and connections it may have open; none: any number.
+    pub open_files: Option<u64>,
+    /// Its store.
+    pub store: Examination,
+    /// How many passkeys there are, by the RP ID they were made for.
+    pub passkeys: BTreeMap<String, usize>,
 }

@@ -29,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A command commits to the store and cuts connections; longer than this it never takes.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
 
-/// All that is kept is read and written once.
-const BACKUP_PATIENCE: Duration = Duration::from_secs(3600);
+/// All that is kept is read once, or copied.
+const WHOLE_STORE_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What an operator asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +101,8 @@ pub enum Command {
         /// The old ones are forgotten, and what they signed ends.
         now: bool,
     },
+    /// What only the running server knows, for `doctor`.
+    Examine {},
     /// Copies all that is kept into one file.
     Backup {
         /// Where to, from the root: the server has a working directory of its own.
@@ -114,7 +116,7 @@ impl Command {
     /// How long its answer may take.
     pub const fn patience(&self) -> Duration {
         match self {
-            Self::Backup { .. } => BACKUP_PATIENCE,
+            Self::Backup { .. } | Self::Examine {} => WHOLE_STORE_PATIENCE,
             _ => COMMAND_PATIENCE,
         }
     }

@@ -13,6 +13,7 @@ use crate::access::{Assertor, KeyRing, Method, Session, Sessions, SignIn, Visito
 use crate::accounts::Accounts;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::edge::admin_commands::FixedTunnel;
+use crate::edge::{CertificateFiles, CertificateStore, Ready, test_certificate};
 use crate::names::{BaseDomain, DeviceId, PublicHosts, Scheme, UserId};
 use crate::secret::SystemEntropy;
 use crate::store::Store as _;
@@ -49,14 +50,23 @@ impl Office {
         .await
         .expect("sessions");
         let assertor = Assertor::open(folder.path(), hosts.clone(), &*clock, &*entropy).expect("keys");
+        let written = test_certificate::write(&["deployer.patapim.test", "*.tunnel.patapim.test"]);
+        let files = CertificateFiles { cert: written.cert.clone(), key: written.key.clone() };
         let fixed = FixedTunnel { tunnel: label("files"), user: name("ada") };
         let commands = AdminCommands {
             accounts: Accounts::new(store.clone(), clock.clone(), entropy),
             sessions: sessions.clone(),
             agents: Registry::new(),
             assertor: Arc::new(assertor),
+            certificates: CertificateStore::open(files, &hosts).expect("a certificate"),
             hosts,
             store: store.clone(),
+            listening: Ready {
+                ready: true,
+                https: vec!["127.0.0.1:8443".parse().expect("an address")],
+                http: Vec::new(),
+                admin: "127.0.0.1:9090".parse().expect("an address"),
+            },
             fixed: vec![fixed],
             clock: clock.clone(),
             trail: Trail::open(folder.path(), store, clock).await.expect("a trail"),
@@ -238,6 +248,16 @@ async fn a_backup_is_written_once_and_over_another_only_when_told_to() {
     assert_eq!(copy.range("user-names/").await.expect("read").entries.len(), 1);
     let nowhere = json!({"command": "backup", "to": to.join("under-a-file"), "existing": "kept"});
     assert!(office.ask(nowhere).await.expect_err("no folder").contains("cannot be written"));
+}
+
+#[tokio::test]
+async fn a_doctor_is_told_what_only_the_server_knows() {
+    let office = Office::open().await;
+    let told = office.done(json!({"command": "examine"})).await;
+    assert_eq!(told["listening"], json!(["127.0.0.1:8443", "127.0.0.1:9090"]));
+    assert_eq!((&told["store"]["damage"], &told["passkeys"]), (&json!(null), &json!({})));
+    assert!(told["store"]["bytes"].as_u64() > Some(0), "{told}");
+    assert!(told["certificate_until"].as_str().is_some_and(|until| until.ends_with('Z')), "{told}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::admin_commands::{AdminCommands, FixedTunnel};
 use super::drain::InFlight;
 use super::presence::Desktops;
 use super::upstream::Upstreams;
-use super::{CertificateStore, Edge, EdgeError, FixedUpstream, Settings, approval};
+use super::{CertificateStore, Edge, EdgeError, FixedUpstream, Ready, Settings, approval};
 use crate::access::seal::Sealer;
 use crate::access::{Assertor, Gate, KeyRing, Once, Sessions};
 use crate::accounts::{AccountError, Accounts, Directory};
@@ -25,6 +25,7 @@ pub(super) struct House {
     pub(super) registry: Arc<Registry>,
     pub(super) accounts: Accounts,
     store: Arc<dyn Store>,
+    certificates: Arc<CertificateStore>,
     pub(super) readiness: Arc<Readiness>,
 }
 
@@ -40,7 +41,8 @@ impl House {
         let accounts = Accounts::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&entropy));
         check_rp_id(&accounts, &settings.webauthn.rp_id).await?;
         claim_upstreams(&accounts, settings).await?;
-        let readiness = Readiness::new(Arc::clone(&store), Some(certificates), Arc::clone(&clock));
+        let readiness =
+            Readiness::new(Arc::clone(&store), Some(Arc::clone(&certificates)), Arc::clone(&clock));
         let keys = Arc::new(KeyRing::open(&settings.data_dir, &*clock, &*entropy)?);
         let sessions = Sessions::open(
             Arc::clone(&store),
@@ -86,10 +88,10 @@ impl House {
             sessions,
             assertor,
         });
-        Ok(Self { edge, registry, accounts, store, readiness })
+        Ok(Self { edge, registry, accounts, store, certificates, readiness })
     }
 
-    pub(super) fn commands(&self, settings: &Settings) -> AdminCommands {
+    pub(super) fn commands(&self, settings: &Settings, listening: Ready) -> AdminCommands {
         let fixed = |one: &FixedUpstream| FixedTunnel { tunnel: one.tunnel.clone(), user: one.user.clone() };
         AdminCommands {
             accounts: self.accounts.clone(),
@@ -98,6 +100,8 @@ impl House {
             assertor: Arc::clone(&self.edge.assertor),
             hosts: self.edge.hosts.clone(),
             store: Arc::clone(&self.store),
+            certificates: Arc::clone(&self.certificates),
+            listening,
             fixed: settings.upstreams.iter().map(fixed).collect(),
             clock: Arc::clone(&self.edge.clock),
             trail: Arc::clone(&self.edge.trail),

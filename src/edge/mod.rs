@@ -53,6 +53,7 @@ mod agents;
 mod answer;
 mod approval;
 mod bridge;
+mod certificate_chain;
 mod certificate_dates;
 mod connection;
 mod cookies;
@@ -100,6 +101,8 @@ mod visit;
 mod waiting;
 mod websocket;
 
+pub use admin_commands::most_open_files;
+pub use certificate_chain::{Link, certificate_chain};
 pub use data_dir::DataDirError;
 pub use error::EdgeError;
 pub use listen::ListenError;

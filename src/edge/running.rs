@@ -223,7 +223,7 @@ impl Running {
         let (shutdown, watch) = watch::channel(false);
         let ready = sockets.ready();
         let admin_socket = AdminSocket::bind(&settings.data_dir)?;
-        tokio::spawn(admin_socket.serve(Arc::new(house.commands(settings)), stop.clone()));
+        tokio::spawn(admin_socket.serve(Arc::new(house.commands(settings, ready.clone())), stop.clone()));
         let admin_listener = TcpListener::from_std(sockets.admin.into_std())?;
         tokio::spawn(admin::serve(
             admin_listener,

@@ -9,7 +9,7 @@ use futures_util::stream::BoxStream;
 
 use crate::metrics::metrics;
 use crate::store::{
-    BackupError, Change, Commit, Entry, Existing, Key, Revision, Snapshot, Store, StoreError, Tx,
+    BackupError, Change, Commit, Entry, Examination, Existing, Key, Revision, Snapshot, Store, StoreError, Tx,
 };
 
 /// Measures every call of the store behind it.
@@ -50,6 +50,13 @@ impl Store for Measured {
         let began = Instant::now();
         let answer = self.0.ready().await;
         metrics().store_call("ready", began);
+        answer
+    }
+
+    async fn examine(&self) -> Result<Examination, StoreError> {
+        let began = Instant::now();
+        let answer = self.0.examine().await;
+        metrics().store_call("examine", began);
         answer
     }
 

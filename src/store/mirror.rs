@@ -200,7 +200,7 @@ mod tests {
     use futures_util::stream::{self, BoxStream};
 
     use super::*;
-    use crate::store::{BackupError, Commit, Existing, Key, Tx};
+    use crate::store::{BackupError, Commit, Examination, Existing, Key, Tx};
 
     /// A store of which only the answers matter: given one by one, "cannot be read" when there are none.
     #[derive(Default)]
@@ -233,6 +233,9 @@ mod tests {
             Ok(stream::iter(feed).chain(stream::pending()).boxed())
         }
         async fn ready(&self) -> Result<(), StoreError> {
+            Err(unreadable())
+        }
+        async fn examine(&self) -> Result<Examination, StoreError> {
             Err(unreadable())
         }
         async fn backup_to(&self, _: &Path, _: Existing) -> Result<u64, BackupError> {

@@ -202,6 +202,23 @@ pub enum StoreError {
     Compacted,
 }
 
+/// What a look at the whole store found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examination {
+    /// The number of its layout.
+    pub layout: i64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// Its version number.
+    pub revision: u64,
+    /// The latest moment that it knows: time does not go back behind it.
+    pub moment: Timestamp,
+    /// Its size on the disk.
+    pub bytes: u64,
+    /// What is wrong with it, if anything is.
+    pub damage: Option<String>,
+}
+
 /// What becomes of a file that stands where a backup is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -255,6 +272,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Answers once a write can be made durable now; for `/readyz`.
     async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Reads all of it and checks that it is whole, while it goes on being read and written.
+    async fn examine(&self) -> Result<Examination, StoreError>;
 
     /// Copies the store as it is at one moment into a file of its own, while it goes on being read and written. The file
     /// appears at `path` whole and durable, or not at all; only its owner may read it. Gives its size in bytes.

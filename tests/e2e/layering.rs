@@ -40,6 +40,7 @@ const BELONGS_TO: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("anyhow", &["bin"]),
     ("clap", &["agent", "cli", "bin"]),
+    ("psl", &["cli"]),
 ];
 
 #[test]

@@ -10,6 +10,8 @@ mod browser;
 mod ceremonies;
 mod cuts;
 mod demo;
+mod doctor;
+mod events;
 mod gate;
 mod layering;
 mod limits;

@@ -14,7 +14,7 @@ use crate::store::Revision;
 /// "ptpm", in the file's header: by it `file(1)` and we know it.
 const APPLICATION_ID: i32 = 0x7074_706d;
 /// The layout below. A program refuses what is newer than it.
-const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 1;
 const SCHEMA: &str = "
     CREATE TABLE entries (
         key        TEXT PRIMARY KEY NOT NULL,
@@ -259,7 +259,7 @@ impl From<rusqlite::Error> for Fault {
 }
 
 impl Fault {
-    fn at(self, path: &Path) -> OpenError {
+    pub(super) fn at(self, path: &Path) -> OpenError {
         let path = path.to_owned();
         match self {
             Self::Foreign(what) => OpenError::Foreign { path, what },

@@ -15,6 +15,7 @@
 mod backup;
 mod feed;
 mod file;
+mod inspect;
 mod readers;
 mod restore;
 mod writer;
@@ -32,10 +33,11 @@ use futures_util::stream::BoxStream;
 
 use crate::clock::{Clock, Timestamp};
 use crate::store::{
-    BackupError, Change, Commit, Entry, Existing, Key, Revision, Snapshot, Store, StoreError, Tx,
+    BackupError, Change, Commit, Entry, Examination, Existing, Key, Revision, Snapshot, Store, StoreError, Tx,
 };
 
 pub use file::OpenError;
+pub use inspect::Inspection;
 pub use restore::{Restore, RestoreError, Restored};
 
 /// A store's file, opened, checked and locked, but not yet served.
@@ -104,6 +106,10 @@ impl Store for SqliteStore {
     /// share one.
     async fn ready(&self) -> Result<(), StoreError> {
         self.writer.probe().await
+    }
+
+    async fn examine(&self) -> Result<Examination, StoreError> {
+        self.readers.run(|reader| inspect::examine(&reader.connection)).await
     }
 
     async fn backup_to(&self, path: &Path, existing: Existing) -> Result<u64, BackupError> {

@@ -119,6 +119,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// Where its data will be.
     pub(crate) fn data(&self) -> PathBuf {
         self.home.path().join("data")

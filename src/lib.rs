@@ -43,7 +43,7 @@
 //! | [access] | tokens, sessions, revocation, the gate; knows no HTTP |
 //! | [accounts] | people, passkeys, tunnels, desktops |
 //! | [store], [wire] | what outlives a restart; what edge and agent agree on |
-//! | [names], [clock], [secret], [proof], [metrics] | the ground |
+//! | [names], [clock], [secret], [proof], [metrics], [manual] | the ground |
 //! | [agent] | the desktop side, on [wire] and the ground alone |
 //!
 //! The cargo features `edge` and `agent` choose the programs; the agent alone needs no Pingora, SQLite or axum.
@@ -65,6 +65,8 @@ pub mod demo;
 pub mod deployer;
 #[cfg(feature = "edge")]
 pub mod edge;
+#[cfg(any(feature = "edge", feature = "agent"))]
+pub mod manual;
 #[cfg(feature = "edge")]
 pub mod metrics;
 pub mod names;

@@ -7,9 +7,10 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{BadConfig, Loaded};
+use crate::manual::{CompletionsArgs, ManArgs};
 
 mod admin;
 mod ask;
@@ -80,6 +81,10 @@ enum Command {
     /// Ends every session, access token, invitation and code, and has new keys made at the next start, so that nothing
     /// that was revoked since the backup is good again. What was there is set aside in a folder beside it.
     Restore(backup::RestoreArgs),
+    /// Print what makes a shell complete these commands
+    Completions(CompletionsArgs),
+    /// Write a manual page for every command into a folder
+    Man(ManArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -128,6 +133,8 @@ pub fn main() -> ExitCode {
         Command::Key(command) => command.run(),
         Command::Backup(args) => backup::backup(args),
         Command::Restore(args) => backup::restore(args),
+        Command::Completions(args) => print::text(&args.script(Cli::command())),
+        Command::Man(args) => manual_pages(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -140,6 +147,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(78)
         }
     }
+}
+
+fn manual_pages(args: &ManArgs) -> Result<(), Failure> {
+    let pages = args.write(Cli::command()).map_err(Failure::because)?;
+    print::text(&format!("{pages} manual pages are in {}.", args.folder().display()))
 }
 
 fn check(config: &ConfigArg) -> Result<(), Failure> {
@@ -158,8 +170,6 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

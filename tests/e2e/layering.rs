@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-const GROUND: &[&str] = &["names", "clock", "secret", "proof", "metrics"];
+const GROUND: &[&str] = &["names", "clock", "secret", "proof", "metrics", "manual"];
 
 /// Each layer, and the layers it may name besides the ground and itself.
 const MAY_NAME: &[(&str, &[&str])] = &[
@@ -39,7 +39,9 @@ const BELONGS_TO: &[(&str, &[&str])] = &[
     ("h2", &["edge", "tunnel", "agent", "wire"]),
     ("toml", &["config"]),
     ("anyhow", &["bin"]),
-    ("clap", &["agent", "cli", "bin"]),
+    ("clap", &["agent", "cli", "bin", "manual"]),
+    ("clap_complete", &["manual"]),
+    ("clap_mangen", &["manual"]),
     ("psl", &["cli"]),
 ];
 

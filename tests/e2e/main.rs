@@ -16,6 +16,7 @@ mod gate;
 mod layering;
 mod limits;
 mod linking;
+mod manual;
 mod operation;
 mod passkeys;
 mod reload;

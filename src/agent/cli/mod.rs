@@ -12,12 +12,13 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::console;
 use super::{AgentState, Desk, Home, HomeError, Link, LinkError};
+use crate::manual::{CompletionsArgs, ManArgs};
 
 /// How long a running agent may take to stop after the desktop was unlinked.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
@@ -55,6 +56,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print what makes a shell complete these commands
+    Completions(CompletionsArgs),
+    /// Write a manual page for every command into a folder
+    Man(ManArgs),
 }
 
 #[derive(Args)]
@@ -136,6 +141,11 @@ pub async fn main() -> ExitCode {
         Command::Devices(command) => devices::devices(command).await,
         Command::Status { json } => status(json).await,
         Command::Unlink { json } => unlink(json).await,
+        Command::Completions(args) => {
+            print(args.script(Cli::command()).trim_end());
+            Ok(())
+        }
+        Command::Man(args) => manual_pages(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -144,6 +154,12 @@ pub async fn main() -> ExitCode {
             failure.status.into()
         }
     }
+}
+
+fn manual_pages(args: &ManArgs) -> Result<(), Failure> {
+    let pages = args.write(Cli::command()).map_err(Failure::failed)?;
+    print(format!("{pages} manual pages are in {}.", args.folder().display()));
+    Ok(())
 }
 
 async fn status(json: bool) -> Result<(), Failure> {
@@ -261,7 +277,6 @@ fn warn(line: impl Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_commands_are_put_together_soundly() {

@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit e2e deny build-needs test-needs
+.PHONY: help demo test lint unit e2e conf deny build-needs test-needs
 
 # Demo and tests share one profile, so that everything is compiled once.
 PROFILE := demo
@@ -14,6 +14,13 @@ DENY_VERSION := 0.20.2
 NEXTEST := $(CARGO) nextest run --locked --cargo-profile $(PROFILE)
 CLIPPY := $(CARGO) clippy --locked --profile $(PROFILE) --quiet
 
+# Debian's package would start a Prometheus, on our own port: only the one program is taken out of it.
+PROMTOOL := $(or $(shell command -v promtool),$(CURDIR)/target/tools/promtool)
+# The programs need not be installed for their units to be looked at, nor does the manual.
+UNITS_FIT = for unit in patapim-edge patapim-agent; do mkdir -p target/tools/units && sed -e 's,^ExecStart=[^ ]*,ExecStart=/bin/true,' \
+	-e '/^Documentation=/d' conf/$$unit.service >target/tools/units/$$unit.service \
+	&& systemd-analyze verify --man=no target/tools/units/$$unit.service; done
+
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -21,7 +28,7 @@ demo: build-needs ## Builds everything and runs it with throw-away data; prints 
 	$(CARGO) build --locked --profile $(PROFILE) --bins
 	exec target/$(PROFILE)/patapim-edge demo $(if $(PORT),--port $(PORT))
 
-test: lint test-needs ## Everything: lint, then unit and end-to-end tests, browsers included
+test: lint conf test-needs ## Everything: lint, conf, then unit and end-to-end tests, browsers included
 	$(NEXTEST)
 
 lint: build-needs ## Formatting, clippy, each program's features alone, and the dependency policy if cargo-deny is there
@@ -36,6 +43,11 @@ unit: build-needs test-needs ## The tests beside the code
 
 e2e: test-needs ## The tests from outside; ONLY=… names some of them: make e2e ONLY=sign_in::
 	$(NEXTEST) --test e2e $(ONLY)
+
+conf: $(PROMTOOL) ## The alert rules and their tests, by promtool; the units, where systemd-analyze is there
+	@$(PROMTOOL) check rules conf/alerts.yml >/dev/null
+	@cd conf && $(PROMTOOL) test rules alerts_test.yml >/dev/null
+	@if command -v systemd-analyze >/dev/null; then $(UNITS_FIT); fi
 
 deny: ## Licences, bans, sources and known vulnerabilities of the dependencies, with cargo-deny
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny@$(DENY_VERSION)
@@ -52,6 +64,13 @@ define packages
 		$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $${missing//+/ }; \
 	fi
 endef
+
+$(CURDIR)/target/tools/promtool:
+	@command -v apt-get >/dev/null || { echo "Not a Debian machine: please install promtool, of Prometheus, then try again." >&2; exit 1; }
+	@mkdir -p $(@D) && cd $(@D) && rm -f prometheus_*.deb && { apt-get download -qq prometheus 2>/dev/null || { \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; $$as_root apt-get update -qq; apt-get download -qq prometheus; }; }
+	@cd $(@D) && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xf - --strip-components=3 ./usr/bin/promtool && rm prometheus_*.deb
+	@touch $@
 
 build-needs:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs, then try again." >&2; exit 1; }

@@ -42,6 +42,7 @@ unit: build-needs test-needs ## The tests beside the code
 	$(NEXTEST) --lib --bins
 
 e2e: test-needs ## The tests from outside; ONLY=… names some of them: make e2e ONLY=sign_in::
+	$(CARGO) build --locked --profile $(PROFILE) --example gated_proxy
 	$(NEXTEST) --test e2e $(ONLY)
 
 conf: $(PROMTOOL) ## The alert rules and their tests, by promtool; the units, where systemd-analyze is there

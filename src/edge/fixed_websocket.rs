@@ -4,8 +4,8 @@
 //! first (pingora#946), and an app on the same machine is often that quick.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 
+use async_trait::async_trait;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::uri::PathAndQuery;
@@ -15,11 +15,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr as _, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -31,7 +32,14 @@ use crate::wire::AppFault;
 /// Read from the app at a time.
 const PIECE: usize = 16 * 1024;
 
-/// Relays the handshake that `session` holds, in the form of `request`, to the app at `address`, and what follows
+/// What an app's answer goes through before the visitor sees it.
+#[async_trait]
+pub(super) trait Shape: Send {
+    /// Makes `head` what the visitor may see.
+    async fn shape(&mut self, session: &mut Session, head: &mut ResponseHeader) -> Result<()>;
+}
+
+/// Relays the handshake that `session` holds, in the form of `request`, to the app at the given peer, and what follows
 /// until either side ends it. What the app answers goes through `shape` before it is sent.
 ///
 /// # Errors
@@ -39,14 +47,14 @@ const PIECE: usize = 16 * 1024;
 pub(super) async fn relay(
     session: &mut Session,
     request: RequestHeader,
-    address: SocketAddr,
-    shape: &mut (dyn FnMut(&mut ResponseHeader) -> Result<()> + Send),
+    app: (&TransportConnector, HttpPeer),
+    shape: &mut dyn Shape,
 ) -> Result<()> {
     let accept = websocket::accept_value(&request.headers).ok_or_else(|| Failure::Unsendable.into_error())?;
     let request = handshake(request)?;
     let mut app = tokio::select! {
         biased;
-        answered = App::ask(address, request) => answered?,
+        answered = App::ask(app, request) => answered?,
         gone = departure(session) => return gone.map(|never| match never {}),
     };
     if app.answer.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -63,7 +71,7 @@ pub(super) async fn relay(
 
     let mut head = ResponseHeader::from(app.answer.into_parts().0);
     relay::become_upgrade(&mut head, accept)?;
-    shape(&mut head)?;
+    shape.shape(session, &mut head).await?;
     // People leave a WebSocket silent for hours.
     session.set_read_timeout(None);
     session.write_response_header(Box::new(head), false).await?;
@@ -100,15 +108,17 @@ struct App {
 }
 
 impl App {
-    async fn ask(address: SocketAddr, request: Request<Empty<Bytes>>) -> Result<Self> {
+    async fn ask(
+        (connector, mut peer): (&TransportConnector, HttpPeer),
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Self> {
         let unreachable = || Failure::App(AppFault::Unreachable).into_error();
-        let tcp = match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => tcp,
+        peer.options.set_http_version(1, 1);
+        let stream = match timeout(CONNECT_DEADLINE, connector.new_stream(&peer)).await {
+            Ok(Ok(stream)) => stream,
             Ok(Err(_)) | Err(_) => return Err(unreachable()),
         };
-        // Without it small frames wait for each other's acknowledgement; a socket that cannot is still good.
-        let _ = tcp.set_nodelay(true);
-        let opened = http1::handshake(TokioIo::new(tcp)).await;
+        let opened = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = opened.map_err(|_| unreachable())?;
         let driven = tokio::spawn(async move { drop(connection.with_upgrades().await) });
         let connection = AbortOnDropHandle::new(driven);
@@ -122,15 +132,11 @@ impl App {
 }
 
 /// The app would rather not: its answer passes as any other.
-async fn declined(
-    session: &mut Session,
-    answer: Response<Incoming>,
-    shape: &mut (dyn FnMut(&mut ResponseHeader) -> Result<()> + Send),
-) -> Result<()> {
+async fn declined(session: &mut Session, answer: Response<Incoming>, shape: &mut dyn Shape) -> Result<()> {
     let (parts, mut body) = answer.into_parts();
     let mut head = ResponseHeader::from(parts);
     response_headers::strip_hop_by_hop(&mut head);
-    shape(&mut head)?;
+    shape.shape(session, &mut head).await?;
     if answer::send_head(session, head).await? {
         while let Some(frame) = body.frame().await {
             let frame = frame.or_err(ErrorType::ReadError, "the app broke off").map_err(Error::into_up)?;

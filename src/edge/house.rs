@@ -78,7 +78,7 @@ impl House {
             verdicts: approval::verdicts(Arc::clone(&sessions), Arc::clone(&trail)),
             accounts: accounts.clone(),
             tunnels: Directory::start(Arc::clone(&store)).await?,
-            upstreams: Upstreams::new(settings.upstreams.clone(), Arc::clone(&registry)),
+            upstreams: Upstreams::new(&settings.upstreams, Arc::clone(&registry)),
             deployer,
             in_flight: InFlight::new(),
             trail,

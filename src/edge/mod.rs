@@ -6,7 +6,7 @@
 //!  socket ─▶ connection ── ALPN of an agent ──▶ agents ─▶ crate::tunnel
 //!               │ TLS, HTTP/1.1 or HTTP/2; each request inside a Life that its session can end
 //!               ▼
-//!            proxy (Pingora's callbacks) ─▶ site: whose host is it?
+//!            gated (Pingora's callbacks) ─▶ site: whose host is it?
 //!               │                               │
 //!               │ deployer: bridge ─▶ axum      │ nobody's: 421
 //!               ▼
@@ -44,6 +44,7 @@ use crate::tunnel::Verdicts;
 pub mod admin_commands;
 pub mod admin_documents;
 pub mod admin_socket;
+pub mod plugin;
 
 mod access_token;
 mod acts;
@@ -60,18 +61,20 @@ mod cookies;
 mod cors;
 mod cross_site;
 mod data_dir;
+mod doors;
 mod drain;
 mod error;
 mod failure;
 mod file_watch;
+mod fixed_upstreams;
 mod fixed_websocket;
+mod gated;
 mod hello;
 mod house;
 mod life;
 mod listen;
 mod own;
 mod presence;
-mod proxy;
 mod record;
 mod redirect;
 mod refuse;

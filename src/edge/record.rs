@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use http::header::CONTENT_TYPE;
 use pingora::http::ResponseHeader;
+use tokio_util::sync::CancellationToken;
 
 use super::drain::{InFlight, RequestGuard};
 use super::life::Life;
@@ -16,7 +17,7 @@ use crate::access::assertion::Assertion;
 use crate::access::{Permit, Session};
 use crate::clock::Clock;
 use crate::metrics::{OpenStream, Route, StreamKind, metrics};
-use crate::names::TunnelId;
+use crate::names::{SessionId, TunnelId, UserName};
 
 /// One request's record.
 pub(super) struct Record {
@@ -28,22 +29,53 @@ pub(super) struct Record {
     status: u16,
     kind: StreamKind,
     ended: bool,
-    /// What an admitted request to a fixed upstream goes on with.
-    pub(super) admitted: Option<Admitted>,
+    admitted: Option<Arc<Admitted>>,
     stream: Option<OpenStream>,
     in_flight: InFlight,
     clock: Arc<dyn Clock>,
     guard: Option<RequestGuard>,
 }
 
-/// Leave to proxy, and what the app is told with it.
-pub(super) struct Admitted {
+/// A request that the gate let in: leave to proxy it, and who is visiting.
+pub struct Admitted {
     pub(super) permit: Permit,
     pub(super) assertion: Option<Arc<Assertion>>,
     pub(super) client: IpAddr,
     pub(super) own_host: String,
     /// The foreign page that may read the answer, if one may.
     pub(super) allowed_origin: Option<String>,
+}
+
+impl Admitted {
+    /// The admission of the request that `http` holds; `None` where the gate let none in.
+    pub fn of(http: &pingora::proxy::Session) -> Option<&Self> {
+        http.req_header().extensions.get::<Arc<Self>>().map(Arc::as_ref)
+    }
+
+    /// The tunnel that was visited.
+    pub fn tunnel(&self) -> &TunnelId {
+        self.permit.tunnel()
+    }
+
+    /// The person.
+    pub fn user(&self) -> &UserName {
+        self.permit.user_name()
+    }
+
+    /// The visit's session, as `session list` shows it.
+    pub fn session(&self) -> &SessionId {
+        self.permit.session().id()
+    }
+
+    /// The visitor's address.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// Fires when the session ends. The request itself is ended by the gate; this is for work that it left behind.
+    pub fn ended(&self) -> &CancellationToken {
+        self.permit.cut()
+    }
 }
 
 impl Record {
@@ -92,12 +124,19 @@ impl Record {
         self.tunnel.as_ref().map(TunnelId::as_str)
     }
 
-    /// It was admitted: from now on it ends with its session.
-    pub(super) fn admitted(&mut self, permit: &Permit) {
+    /// It was let in: from now on it ends with its session.
+    pub(super) fn admit(&mut self, admitted: &Arc<Admitted>) {
+        let permit = &admitted.permit;
+        self.admitted = Some(Arc::clone(admitted));
         self.session = Some(Arc::clone(permit.session()));
         if let Some(life) = &self.life {
             life.ends_with(permit.cut().clone());
         }
+    }
+
+    /// What it was let in with.
+    pub(super) fn admitted(&self) -> Option<&Arc<Admitted>> {
+        self.admitted.as_ref()
     }
 
     /// The app's answer begins with `head`.

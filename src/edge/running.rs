@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use pingora::apps::ServerApp;
 use pingora::listeners::TcpSocketOptions;
 use pingora::protocols::TcpKeepalive;
@@ -12,30 +11,25 @@ use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::admin_socket::AdminSocket;
-use super::agents::Agents;
-use super::connection::{Front, TlsFront};
+use super::connection::Front;
+use super::fixed_upstreams::FixedUpstreams;
+use super::gated::Gated;
 use super::house::House;
 use super::listen::{Bound, bind, bind_all, hand_over};
-use super::proxy::EdgeProxy;
 use super::reload::{Reload, Source};
 use super::settings::STORE_FILE;
 use super::signals::{Asked, Signals};
 use super::store_metrics::Measured;
 use super::{
-    Browsers, CertificateStore, EdgeError, ListenError, Ready, Settings, admin, connection, data_dir,
-    redirect, tls,
+    Browsers, CertificateStore, EdgeError, ListenError, Ready, Settings, connection, data_dir, doors,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::names::{PublicHosts, Scheme};
 use crate::store::Store;
 use crate::store::sqlite::SqliteFile;
-use crate::tunnel::client_cert;
-use crate::wire;
 
 /// A request to a fixed upstream that its connection lost is sent once more, if that is safe.
 const MAX_TRIES: usize = 2;
@@ -111,7 +105,7 @@ async fn stops(signals: &mut Signals) {
 
 type Opened = (Arc<dyn Store>, Arc<dyn Clock>);
 
-fn open_store(data_dir: &Path) -> Result<Opened, EdgeError> {
+pub(super) fn open_store(data_dir: &Path) -> Result<Opened, EdgeError> {
     data_dir::prepare(data_dir)?;
     let file = SqliteFile::open(&data_dir.join(STORE_FILE))?;
     let seen = file.latest_moment();
@@ -130,14 +124,14 @@ fn open_store(data_dir: &Path) -> Result<Opened, EdgeError> {
     Ok((Arc::new(store), clock))
 }
 
-struct Sockets {
-    https: Vec<Bound>,
-    http: Vec<Bound>,
-    admin: Bound,
+pub(super) struct Sockets {
+    pub(super) https: Vec<Bound>,
+    pub(super) http: Vec<Bound>,
+    pub(super) admin: Bound,
 }
 
 impl Sockets {
-    fn bind(settings: &Settings) -> Result<Self, ListenError> {
+    pub(super) fn bind(settings: &Settings) -> Result<Self, ListenError> {
         let listen = &settings.listen;
         Ok(Self {
             https: bind_all(&listen.https)?,
@@ -146,7 +140,7 @@ impl Sockets {
         })
     }
 
-    fn ready(&self) -> Ready {
+    pub(super) fn ready(&self) -> Ready {
         let addresses = |sockets: &[Bound]| sockets.iter().map(|bound| bound.address).collect();
         Ready {
             ready: true,
@@ -157,7 +151,7 @@ impl Sockets {
     }
 }
 
-fn hosts(settings: &Settings, sockets: &Sockets) -> Result<PublicHosts, EdgeError> {
+pub(super) fn hosts(settings: &Settings, sockets: &Sockets) -> Result<PublicHosts, EdgeError> {
     let base = &settings.base;
     let (scheme, for_browsers) = match settings.browsers {
         Browsers::Tls => (Scheme::Https, &sockets.https),
@@ -199,51 +193,20 @@ impl Running {
         sockets: Sockets,
     ) -> Result<Self, EdgeError> {
         let house = House::open(settings, store, clock, hosts, Arc::clone(&certificates)).await?;
-        let House { edge, registry, .. } = &house;
-
-        let agents = Agents::new(
-            house.accounts.clone(),
-            edge.hosts.clone(),
-            Arc::clone(registry),
-            Arc::clone(edge.sessions.nonces()),
-            Arc::clone(&edge.clock),
-            settings.tunnel,
-            Arc::clone(&edge.verdicts),
-        );
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let for_agents = client_cert::server_config(provider, Arc::clone(&certificates) as _)?;
-        let for_visitors = tls::for_visitors(Arc::clone(&certificates))?;
-        let door = Box::new(move |stream, peer| -> BoxFuture<'static, ()> {
-            let agents = Arc::clone(&agents);
-            Box::pin(async move { agents.receive(stream, peer).await })
-        });
-        let tls = TlsFront::new(for_visitors, Arc::new(for_agents), wire::ALPN, door);
-
+        let edge = &house.edge;
+        let tls = doors::for_tls(&house, settings, &certificates)?;
         let stop = CancellationToken::new();
         let (shutdown, watch) = watch::channel(false);
         let ready = sockets.ready();
-        let admin_socket = AdminSocket::bind(&settings.data_dir)?;
-        tokio::spawn(admin_socket.serve(Arc::new(house.commands(settings, ready.clone())), stop.clone()));
-        let admin_listener = TcpListener::from_std(sockets.admin.into_std())?;
-        tokio::spawn(admin::serve(
-            admin_listener,
-            Arc::clone(&house.readiness),
-            Arc::clone(&edge.sessions),
-            stop.clone(),
-        ));
+        doors::for_the_operator(&house, settings, &ready, sockets.admin, &stop)?;
 
         let conf = Arc::new(ServerConf { threads, max_retries: MAX_TRIES, ..ServerConf::default() });
-        let service =
-            |front| connection::service(&conf, EdgeProxy(Arc::clone(edge)), front, edge.in_flight.clone());
+        let gated = || Gated::new(Arc::clone(edge), FixedUpstreams::new(&settings.upstreams));
+        let service = |front| connection::service(&conf, gated(), front, edge.in_flight.clone());
         start(service(Front::Tls(tls)), sockets.https, &watch);
         match settings.browsers {
             Browsers::PlainLoopback => start(service(Front::Plain), sockets.http, &watch),
-            Browsers::Tls => {
-                for bound in sockets.http {
-                    let listener = TcpListener::from_std(bound.into_std())?;
-                    tokio::spawn(redirect::serve(listener, edge.hosts.clone(), stop.clone()));
-                }
-            }
+            Browsers::Tls => doors::for_plain_http(&house, sockets.http, &stop)?,
         }
         Ok(Self { house, ready, certificates, shutdown, stop })
     }
@@ -286,7 +249,7 @@ where
 }
 
 /// A visitor whose machine fell asleep says nothing more; within two minutes the system notices.
-fn socket_options() -> TcpSocketOptions {
+pub(super) fn socket_options() -> TcpSocketOptions {
     let mut options = TcpSocketOptions::default();
     options.tcp_keepalive = Some(TcpKeepalive {
         idle: Duration::from_secs(60),

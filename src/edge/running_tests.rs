@@ -7,6 +7,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
 
 use super::super::test_certificate::{self, Written};
 use super::super::test_listener::{dial, whole};

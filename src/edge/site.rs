@@ -1,5 +1,7 @@
 //! A request's first turning: whose site is it for?
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::{Extensions, Method, Version};
@@ -8,7 +10,7 @@ use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
-use super::record::Record;
+use super::record::{Admitted, Record};
 use super::refuse::{self, Refusal, Reply};
 use super::request_kind::RequestKind;
 use super::{Edge, answer as send, bridge, route, tunnel_site};
@@ -20,24 +22,32 @@ const LONGEST_TARGET: usize = 16 * 1024;
 /// The largest head, as RFC 9113 §6.5.2 counts it. A sibling can toss a browser cookies up to several times that.
 const LARGEST_HEAD: usize = 64 * 1024;
 
-/// Answers the request that `session` holds; false: it goes on to a fixed upstream.
-pub(super) async fn answer(edge: &Edge, session: &mut Session, record: &mut Record) -> Result<bool> {
+/// What became of a request.
+pub(super) enum Passage {
+    /// It has its answer.
+    Answered,
+    /// It was let in, and goes on to the proxy behind the gate.
+    Onward(Arc<Admitted>),
+}
+
+/// Answers the request that `session` holds, or lets it in.
+pub(super) async fn answer(edge: &Edge, session: &mut Session, record: &mut Record) -> Result<Passage> {
     let Some(life) = record.life.clone() else {
         return Err(Error::explain(ErrorType::InternalError, "a request without a connection"));
     };
     let request = session.req_header();
     let site = route::site_of(&edge.hosts, request, &life.connection);
     if let Some(refusal) = fault_of(session) {
-        return refuse(session, refusal).await.map(|()| true);
+        return refuse(session, refusal).await.map(|()| Passage::Answered);
     }
     match site {
-        Site::Unknown => refuse(session, Refusal::Misdirected).await.map(|()| true),
+        Site::Unknown => refuse(session, Refusal::Misdirected).await.map(|()| Passage::Answered),
         Site::Deployer => {
             record.for_deployer();
             let mut extensions = Extensions::new();
             extensions.insert(Client { address: life.connection.client().to_string() });
             let router = tower::ServiceExt::<Request>::map_err(edge.deployer.clone(), |never| match never {});
-            bridge::serve(session, router, extensions).await.map(|()| true)
+            bridge::serve(session, router, extensions).await.map(|()| Passage::Answered)
         }
         Site::Tunnel(tunnel) => {
             record.for_tunnel(&tunnel);

@@ -1,8 +1,9 @@
 //! A tunnel's site: what [`Visit::decide`] decided, done.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use http::header::{TRANSFER_ENCODING, UPGRADE, USER_AGENT};
+use http::header::{EXPECT, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -16,11 +17,9 @@ use super::record::{Admitted, Record};
 use super::refuse::{self, Refusal, Reply};
 use super::relay::relay;
 use super::request_kind::RequestKind;
+use super::site::Passage;
 use super::visit::{Step, Visit, told};
-use super::{
-    Edge, acts, cors, fixed_websocket, own, request_headers, response_headers, sign_in, site, waiting,
-    websocket,
-};
+use super::{Edge, acts, cors, own, request_headers, response_headers, sign_in, site, waiting};
 use crate::access::token::VerifiedToken;
 use crate::access::{Beside, RedeemError, Visitor};
 use crate::names::TunnelId;
@@ -29,14 +28,14 @@ use crate::wire::AppFault;
 /// How often a request that an agent did not take is sent to the next.
 const TRIES: usize = 3;
 
-/// Answers a request to `tunnel`; false: it goes on to a fixed upstream.
+/// Answers a request to `tunnel`, or lets it in.
 pub(super) async fn answer(
     edge: &Edge,
     session: &mut Session,
     record: &mut Record,
     tunnel: &TunnelId,
     client: IpAddr,
-) -> Result<bool> {
+) -> Result<Passage> {
     let now = edge.clock.now();
     let allowed = |origin: &str| {
         edge.tunnels.get(tunnel).is_some_and(|tunnel| tunnel.allowed_origins.iter().any(|one| one == origin))
@@ -47,8 +46,12 @@ pub(super) async fn answer(
     if let Step::Proxy(permit) = step {
         let assertion = edge.assertor.assertion_for(&permit, now);
         let own_host = edge.hosts.tunnel_host(tunnel);
-        let admitted = Admitted { permit, assertion, client, own_host, allowed_origin };
-        return proxy(edge, session, record, admitted).await;
+        let admitted = Arc::new(Admitted { permit, assertion, client, own_host, allowed_origin });
+        if edge.upstreams.is_fixed(&admitted.permit) {
+            record.admit(&admitted);
+            return Ok(Passage::Onward(admitted));
+        }
+        return to_agent(edge, session, record, &admitted).await.map(|()| Passage::Answered);
     }
 
     // Whoever is not admitted may cost a copy of the head, which the answer is made from.
@@ -56,7 +59,9 @@ pub(super) async fn answer(
     let visit = Visit::read(&edge.hosts, tunnel, &request, allowed);
     let answer = match step {
         Step::Own(path) if path == waiting::PATH => match waiting::waits_for_events(edge, &visit, &request) {
-            Some(permit) => return waiting::events(edge, session, &permit).await.map(|()| true),
+            Some(permit) => {
+                return waiting::events(edge, session, &permit).await.map(|()| Passage::Answered);
+            }
             None => waiting::page(edge, &visit, &request.method).await?,
         },
         Step::Redeem(token, beside) => redeem(edge, &visit, &request, client, token, beside).await?,
@@ -83,7 +88,7 @@ pub(super) async fn answer(
     if let Some(origin) = &allowed_origin {
         cors::open(&mut reply.head, origin)?;
     }
-    site::reply(session, reply).await.map(|()| true)
+    site::reply(session, reply).await.map(|()| Passage::Answered)
 }
 
 /// Where a page that says no leads: to the same address in a tab of its own, or to the beginning of a sign-in.
@@ -131,20 +136,13 @@ async fn redeem(
     }
 }
 
-/// Sends an admitted request on.
-async fn proxy(edge: &Edge, session: &mut Session, record: &mut Record, admitted: Admitted) -> Result<bool> {
-    if edge.upstreams.fixed_for(&admitted.permit).is_some() {
-        record.admitted(&admitted.permit);
-        if websocket::is_handshake(session.req_header()) {
-            let address = edge.upstreams.address_for(&admitted.permit).await?;
-            let mut request = session.req_header().clone();
-            prepare(edge, &mut request, &admitted)?;
-            let mut shape = |head: &mut ResponseHeader| shape(head, &admitted, record);
-            return fixed_websocket::relay(session, request, address, &mut shape).await.map(|()| true);
-        }
-        record.admitted = Some(admitted);
-        return Ok(false);
-    }
+/// Sends an admitted request to the tunnel's agent.
+async fn to_agent(
+    edge: &Edge,
+    session: &mut Session,
+    record: &mut Record,
+    admitted: &Arc<Admitted>,
+) -> Result<()> {
     let mut tries = 1;
     loop {
         let link = edge.upstreams.agent_for(&admitted.permit).await?;
@@ -154,13 +152,13 @@ async fn proxy(edge: &Edge, session: &mut Session, record: &mut Record, admitted
             Ok(leave) => leave,
             // The connection went with the question; another may be there.
             Err(Withheld::Unanswered) if again && link.closed().is_cancelled() => continue,
-            Err(withheld) => return unapproved(edge, session, &admitted, withheld).await.map(|()| true),
+            Err(withheld) => return unapproved(edge, session, admitted, withheld).await,
         };
         // Not before: whoever the desktop will not have is told so, and not cut off.
-        record.admitted(&admitted.permit);
+        record.admit(admitted);
         let mut request = session.req_header().clone();
-        prepare(edge, &mut request, &admitted)?;
-        let mut shape = |head: &mut ResponseHeader| shape(head, &admitted, record);
+        prepare(edge, &mut request, admitted)?;
+        let mut shape = |head: &mut ResponseHeader| shape(head, admitted, record);
         match relay(session, request, &leave, &mut shape).await {
             Err(error) => match Failure::of(&error) {
                 Some(Failure::NotTaken) if again => {}
@@ -173,7 +171,7 @@ async fn proxy(edge: &Edge, session: &mut Session, record: &mut Record, admitted
                 }
                 _ => return Err(error),
             },
-            Ok(()) => return Ok(true),
+            Ok(()) => return Ok(()),
         }
     }
 }
@@ -206,14 +204,37 @@ async fn unapproved(
     site::reply(session, reply).await
 }
 
-/// What a fixed upstream gets to see. Called once for each try.
+/// Shows an admitted request to the proxy behind the gate as an app may see it, with its admission: from here on nobody
+/// meets a cookie or token of ours.
+pub(super) fn introduce(edge: &Edge, session: &mut Session, admitted: Arc<Admitted>) -> Result<()> {
+    let request = session.req_header_mut();
+    // It is answered later, and only if the request goes on.
+    let expects = request.headers.get(EXPECT).cloned();
+    prepare(edge, request, &admitted)?;
+    if let Some(expects) = expects {
+        request.insert_header(EXPECT, expects)?;
+    }
+    request.extensions_mut().insert(admitted);
+    Ok(())
+}
+
+/// What the app behind a proxy gets to see of a WebSocket's handshake.
+pub(super) fn prepare_websocket(edge: &Edge, request: &mut RequestHeader, record: &Record) -> Result<()> {
+    prepare(edge, request, admitted_in(record)?)
+}
+
+fn admitted_in(record: &Record) -> Result<&Arc<Admitted>> {
+    record.admitted().ok_or_else(|| Error::new(ErrorType::InternalError))
+}
+
+/// What the app behind a proxy gets to see. Called once for each try.
 pub(super) async fn prepare_for_fixed(
     edge: &Edge,
     session: &mut Session,
     request: &mut RequestHeader,
-    record: &mut Record,
+    record: &Record,
 ) -> Result<()> {
-    let admitted = record.admitted.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+    let admitted = admitted_in(record)?;
     let expects = pingora::protocols::http::v1::common::is_expect_continue_req(request);
     prepare(edge, request, admitted)?;
     if !matches!(request.raw_path(), [b'/', ..] | b"*") {
@@ -237,7 +258,7 @@ fn prepare(edge: &Edge, request: &mut RequestHeader, admitted: &Admitted) -> Res
     request_headers::rewrite(request, &told)
 }
 
-/// What the visitor gets to see of a fixed upstream's answer.
+/// What the visitor gets to see of an answer of the app behind a proxy.
 pub(super) fn shape_answer(session: &Session, head: &mut ResponseHeader, record: &mut Record) -> Result<()> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         // What came after it would pass unread for the answer to something else.
@@ -247,10 +268,13 @@ pub(super) fn shape_answer(session: &Session, head: &mut ResponseHeader, record:
         // HTTP/1.0 knows no chunks: what has no length ends with the connection.
         head.remove_header(&TRANSFER_ENCODING);
     }
-    let Some(admitted) = record.admitted.take() else { return Ok(()) };
-    let shaped = shape(head, &admitted, record);
-    record.admitted = Some(admitted);
-    shaped
+    shape_websocket(head, record)
+}
+
+/// The same of its answer to a WebSocket's handshake, which may be to become another protocol.
+pub(super) fn shape_websocket(head: &mut ResponseHeader, record: &mut Record) -> Result<()> {
+    let admitted = Arc::clone(admitted_in(record)?);
+    shape(head, &admitted, record)
 }
 
 fn shape(head: &mut ResponseHeader, admitted: &Admitted, record: &mut Record) -> Result<()> {

@@ -1,14 +1,12 @@
-//! Where an admitted request goes: to the agent that serves the tunnel, or to a fixed address of the configuration.
+//! Where an admitted request goes: to the agent that serves the tunnel, or to the proxy behind the gate.
 //!
 //! Neither can be asked for without a [`Permit`].
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{ErrorType, OrErr as _, Result};
+use pingora::Result;
 
 use super::failure::Failure;
 use super::settings::FixedUpstream;
@@ -23,18 +21,18 @@ pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Where tunnels lead.
 pub(super) struct Upstreams {
-    fixed: HashMap<TunnelId, FixedUpstream>,
+    fixed: HashSet<TunnelId>,
     agents: Arc<Registry>,
 }
 
 impl Upstreams {
-    pub(super) fn new(fixed: Vec<FixedUpstream>, agents: Arc<Registry>) -> Self {
-        Self { fixed: fixed.into_iter().map(|one| (one.tunnel.clone(), one)).collect(), agents }
+    pub(super) fn new(fixed: &[FixedUpstream], agents: Arc<Registry>) -> Self {
+        Self { fixed: fixed.iter().map(|one| one.tunnel.clone()).collect(), agents }
     }
 
-    /// The fixed address that the admitted visitor's tunnel has, if it has one.
-    pub(super) fn fixed_for(&self, permit: &Permit) -> Option<&FixedUpstream> {
-        self.fixed.get(permit.tunnel())
+    /// Whether the admitted visitor's tunnel is the proxy's behind the gate.
+    pub(super) fn is_fixed(&self, permit: &Permit) -> bool {
+        self.fixed.contains(permit.tunnel())
     }
 
     /// The agent that serves the admitted visitor's tunnel, now or in a moment.
@@ -54,23 +52,5 @@ impl Upstreams {
     /// The same, if it comes within `patience`.
     pub(super) async fn agent_within(&self, permit: &Permit, patience: Duration) -> Option<Arc<AgentLink>> {
         self.agents.wait_for(permit.tunnel(), patience).await
-    }
-
-    /// The admitted visitor's fixed address.
-    pub(super) async fn address_for(&self, permit: &Permit) -> Result<SocketAddr> {
-        let fixed = self.fixed_for(permit).ok_or_else(|| Failure::Offline.into_error())?;
-        let mut addresses = tokio::net::lookup_host((fixed.host.as_str(), fixed.port))
-            .await
-            .or_err(ErrorType::ConnectError, "no address for an [[upstream]]")?;
-        addresses.next().ok_or_else(|| Failure::Broken.into_error())
-    }
-
-    /// The same as Pingora connects to it.
-    pub(super) async fn peer_for(&self, permit: &Permit) -> Result<HttpPeer> {
-        let address = self.address_for(permit).await?;
-        let mut peer = HttpPeer::new(address, false, String::new());
-        peer.options.connection_timeout = Some(CONNECT_DEADLINE);
-        peer.options.total_connection_timeout = Some(CONNECT_DEADLINE);
-        Ok(peer)
     }
 }

@@ -45,7 +45,7 @@ enum Wait {
 
 impl Wait {
     async fn of(edge: &Edge, permit: &Permit) -> Self {
-        if edge.upstreams.fixed_for(permit).is_some() {
+        if edge.upstreams.is_fixed(permit) {
             return Self::Through;
         }
         let Some(link) = edge.upstreams.agent_now(permit) else { return Self::Offline };

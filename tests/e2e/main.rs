@@ -19,6 +19,7 @@ mod manual;
 mod monitoring;
 mod operation;
 mod passkeys;
+mod plugin;
 mod reload;
 mod rig;
 mod scripts;

@@ -1,0 +1,70 @@
+//! The ways into a house: for visitors and agents, through TLS; for the operator; and for whoever still says http.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::admin_socket::AdminSocket;
+use super::agents::Agents;
+use super::connection::TlsFront;
+use super::house::House;
+use super::listen::Bound;
+use super::{CertificateStore, EdgeError, Ready, Settings, admin, redirect, tls};
+use crate::tunnel::client_cert;
+use crate::wire;
+
+/// Visitors and agents, told apart by what they offer in the handshake.
+pub(super) fn for_tls(
+    house: &House,
+    settings: &Settings,
+    certificates: &Arc<CertificateStore>,
+) -> Result<TlsFront, EdgeError> {
+    let agents = Agents::new(
+        house.accounts.clone(),
+        house.edge.hosts.clone(),
+        Arc::clone(&house.registry),
+        Arc::clone(house.edge.sessions.nonces()),
+        Arc::clone(&house.edge.clock),
+        settings.tunnel,
+        Arc::clone(&house.edge.verdicts),
+    );
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let for_agents = client_cert::server_config(provider, Arc::clone(certificates) as _)?;
+    let for_visitors = tls::for_visitors(Arc::clone(certificates))?;
+    let door = Box::new(move |stream, peer| -> BoxFuture<'static, ()> {
+        let agents = Arc::clone(&agents);
+        Box::pin(async move { agents.receive(stream, peer).await })
+    });
+    Ok(TlsFront::new(for_visitors, Arc::new(for_agents), wire::ALPN, door))
+}
+
+/// Commands over the socket in the data directory, and numbers and health at `listener`, until `stop`.
+pub(super) fn for_the_operator(
+    house: &House,
+    settings: &Settings,
+    ready: &Ready,
+    listener: Bound,
+    stop: &CancellationToken,
+) -> Result<(), EdgeError> {
+    let socket = AdminSocket::bind(&settings.data_dir)?;
+    tokio::spawn(socket.serve(Arc::new(house.commands(settings, ready.clone())), stop.clone()));
+    let listener = TcpListener::from_std(listener.into_std())?;
+    let (readiness, sessions) = (Arc::clone(&house.readiness), Arc::clone(&house.edge.sessions));
+    tokio::spawn(admin::serve(listener, readiness, sessions, stop.clone()));
+    Ok(())
+}
+
+/// Redirects to https, until `stop`.
+pub(super) fn for_plain_http(
+    house: &House,
+    listeners: Vec<Bound>,
+    stop: &CancellationToken,
+) -> Result<(), EdgeError> {
+    for bound in listeners {
+        let listener = TcpListener::from_std(bound.into_std())?;
+        tokio::spawn(redirect::serve(listener, house.edge.hosts.clone(), stop.clone()));
+    }
+    Ok(())
+}

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
 
 use super::access_tokens::MOST_ACCESS_TOKENS;
 use super::cookies::{BindHash, SessionCookie};
@@ -335,6 +336,11 @@ impl Sessions {
     /// What sign-ins commit to, so that desktops can check them.
     pub fn nonces(&self) -> &Arc<Nonces> {
         &self.nonces
+    }
+
+    /// Whose sessions change from now on: opened, ended, expired.
+    pub fn changes(&self) -> broadcast::Receiver<UserId> {
+        self.table.changes.subscribe()
     }
 
     /// The keys that sign tokens.

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use tokio::sync::broadcast;
 
 use super::revocation::{Revocation, RevokedSet, SEGMENT, Target};
 use super::session::{Method, Session, SessionRecord};
 use crate::clock::Timestamp;
-use crate::names::SessionId;
+use crate::names::{SessionId, UserId};
 use crate::store::Key;
 use crate::store::mirror::Follower;
 
@@ -30,12 +31,24 @@ pub(super) fn seen_key(id: &SessionId) -> Key {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     sessions: DashMap<SessionId, Arc<Session>>,
     /// Access tokens by the SHA-256 of their secret: a script presents nothing else.
     tokens: DashMap<[u8; 32], SessionId>,
     pub(super) revoked: RevokedSet,
+    /// Whose sessions have just changed.
+    pub(super) changes: broadcast::Sender<UserId>,
+}
+
+/// How many changes may wait for whoever follows them; one who is later than that is told so.
+const CHANGES_KEPT: usize = 256;
+
+impl Default for Table {
+    fn default() -> Self {
+        let changes = broadcast::Sender::new(CHANGES_KEPT);
+        Self { sessions: DashMap::new(), tokens: DashMap::new(), revoked: RevokedSet::default(), changes }
+    }
 }
 
 impl Table {
@@ -57,6 +70,7 @@ impl Table {
         let record: SessionRecord = serde_json::from_slice(value).ok()?;
         if let Some(known) = self.find(&id) {
             known.changed(record);
+            self.tell(&known);
             return Some(());
         }
         let session = Arc::new(Session::new(id.clone(), record)?);
@@ -66,7 +80,8 @@ impl Table {
         if session.method() == Method::AccessToken {
             self.tokens.insert(session.secret_sha256(), id.clone());
         }
-        self.sessions.insert(id, session);
+        self.sessions.insert(id, Arc::clone(&session));
+        self.tell(&session);
         Some(())
     }
 
@@ -86,15 +101,23 @@ impl Table {
         if let Target::Session(id) = &target {
             if let Some(session) = self.find(id) {
                 session.revoke(at);
+                self.tell(&session);
             }
         } else {
             for session in &self.sessions {
                 if session.lineage().is_of(&target, at) {
                     session.revoke(at);
+                    self.tell(&session);
                 }
             }
         }
         Some(())
+    }
+
+    /// Something of this session's person has changed.
+    fn tell(&self, session: &Session) {
+        // Nobody may be listening.
+        let _ = self.changes.send(session.user().clone());
     }
 }
 
@@ -118,6 +141,7 @@ impl Follower<()> for Feed {
             if let Some((_, session)) = self.0.sessions.remove(&session) {
                 self.0.tokens.remove(&session.secret_sha256());
                 session.cut().cancel();
+                self.0.tell(&session);
             }
         } else if let Some(target) = id.strip_prefix(SEGMENT).and_then(Target::parse) {
             self.0.revoked.remove(&target);

@@ -28,6 +28,7 @@ use crate::secret::Entropy;
 use crate::store::{Commit, Entry, Key, Revision, Store, StoreError};
 
 mod agents;
+mod changes;
 mod directory;
 mod invitations;
 mod link_requests;

@@ -20,6 +20,7 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
 use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::seal::Sealer;
 use crate::access::{Assertor, Once, Sessions};
@@ -35,9 +36,11 @@ mod acts;
 pub mod assets;
 mod browser;
 mod ceremony;
+pub mod changes;
 mod cookies;
 mod destination;
 mod devices;
+mod events;
 mod grant;
 mod key_set;
 mod link;
@@ -64,6 +67,7 @@ mod webauthn;
 mod tests;
 
 pub use browser::Client;
+pub use changes::Changes;
 pub use rp_id::{RpIdError, check_rp_id};
 
 use problem::Problem;
@@ -151,6 +155,10 @@ pub struct Deployer {
     pub presence: Arc<dyn Presence>,
     /// Where acts are written down.
     pub trail: Arc<Trail>,
+    /// News for open pages.
+    pub changes: Arc<Changes>,
+    /// Cancelled when the server begins to stop: pages that listen for news are sent away.
+    pub leaving: CancellationToken,
 }
 
 /// The site as its handlers see it.
@@ -176,6 +184,7 @@ impl Site {
 
 /// The whole site. Requests should carry a [`Client`] among their extensions.
 pub fn router(deployer: Deployer) -> Router {
+    changes::follow(&deployer.changes, deployer.accounts.clone(), &deployer.sessions);
     let origin = deployer.hosts.deployer_origin();
     let webauthn = Webauthn::new(&deployer.webauthn.rp_id, &origin);
     let site = Arc::new(Site { deployer, webauthn, origin, limits: link::Limits::default() });
@@ -189,6 +198,7 @@ pub fn router(deployer: Deployer) -> Router {
         .route("/sign-in/passkey", post(sign_in::passkey::begin))
         .route("/sign-in/passkey/{ceremony}", post(sign_in::passkey::finish))
         .route("/sign-out", post(sessions::sign_out))
+        .route("/events", get(events::listen))
         .route("/sessions", get(sessions::list).delete(sessions::end_all))
         .route("/sessions/{id}", delete(sessions::end))
         .route("/tunnels", get(tunnels::list))

@@ -210,6 +210,10 @@ impl Problem {
         Self::new(Kind::TryLater, DETAIL)
     }
 
+    pub(super) fn too_many_pages() -> Self {
+        Self::new(Kind::TryLater, "Too many pages of yours listen for news at once. Close some.")
+    }
+
     pub(super) fn authorization_pending() -> Self {
         Self::new(Kind::AuthorizationPending, "Nobody has approved or denied this desktop yet.")
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::admin::Readiness;
 use super::admin_commands::{AdminCommands, FixedTunnel};
 use super::drain::InFlight;
@@ -27,6 +29,8 @@ pub(super) struct House {
     store: Arc<dyn Store>,
     certificates: Arc<CertificateStore>,
     pub(super) readiness: Arc<Readiness>,
+    /// Cancelled when the server begins to stop: pages that only listen are sent away.
+    pub(super) leaving: CancellationToken,
 }
 
 impl House {
@@ -57,6 +61,7 @@ impl House {
         let trail = Trail::open(&settings.data_dir, Arc::clone(&store), Arc::clone(&clock)).await?;
         trail.record(Event::new(Act::Started).named(env!("CARGO_PKG_VERSION"))).await?;
         let registry = Registry::new();
+        let leaving = CancellationToken::new();
         let deployer = deployer::router(Deployer {
             accounts: accounts.clone(),
             sessions: Arc::clone(&sessions),
@@ -72,6 +77,8 @@ impl House {
                 fixed: settings.upstreams.iter().map(|one| one.tunnel.clone()).collect(),
             }),
             trail: Arc::clone(&trail),
+            changes: Arc::default(),
+            leaving: leaving.clone(),
         });
         let edge = Arc::new(Edge {
             gate: Gate::new(Arc::clone(&sessions)),
@@ -88,7 +95,7 @@ impl House {
             sessions,
             assertor,
         });
-        Ok(Self { edge, registry, accounts, store, certificates, readiness })
+        Ok(Self { edge, registry, accounts, store, certificates, readiness, leaving })
     }
 
     pub(super) fn commands(&self, settings: &Settings, listening: Ready) -> AdminCommands {

@@ -222,6 +222,7 @@ impl Running {
     async fn drain(&self, grace: Duration) {
         tracing::info!("draining");
         self.house.readiness.drain();
+        self.house.leaving.cancel();
         // An error means that nobody listens any more.
         let _ = self.shutdown.send(true);
         let left = self.house.edge.in_flight.drained(grace).await;

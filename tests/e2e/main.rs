@@ -11,6 +11,7 @@ mod ceremonies;
 mod cuts;
 mod demo;
 mod doctor;
+mod events;
 mod gate;
 mod layering;
 mod limits;

@@ -20,6 +20,7 @@ use http::header::{CONTENT_TYPE, COOKIE, HeaderName, LOCATION, ORIGIN, SET_COOKI
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use self::authenticator::{Draft, Key};
@@ -118,6 +119,8 @@ impl House {
             webauthn: WebauthnSettings { rp_id: "deployer.patapim.test".to_owned() },
             presence: desktops.clone(),
             trail: Arc::clone(&trail),
+            changes: Arc::default(),
+            leaving: CancellationToken::new(),
         });
         Self { _folder: folder, clock, entropy, accounts, sessions, assertor, hosts, desktops, site }
     }

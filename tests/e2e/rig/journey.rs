@@ -116,7 +116,7 @@ pub(crate) fn sign_in_request(auth: &Url) -> Value {
     Value::Object(known.collect())
 }
 
-fn ceremony(begun: &Value) -> &str {
+pub(crate) fn ceremony(begun: &Value) -> &str {
     begun["ceremony"].as_str().unwrap_or_else(|| panic!("no ceremony: {begun}"))
 }
 

@@ -136,11 +136,6 @@ impl Plan {
         std::fs::write(&self.config, text.replace(from, to)).expect("our own file");
     }
 
-    /// Its configuration file.
-    pub(crate) fn config(&self) -> &Path {
-        &self.config
-    }
-
     /// The command that starts it.
     pub(crate) fn serve(&self) -> Command {
         serve(&self.config)

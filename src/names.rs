@@ -21,6 +21,9 @@ pub enum NameError {
     /// Not a domain name.
     #[error("{0:?} is not a domain name: use labels of a-z, 0-9 and inner hyphens, joined by dots")]
     Domain(String),
+    /// Not an e-mail address.
+    #[error("{0:?} is not an e-mail address: write it as name@example.com")]
+    Email(String),
     /// Not an id of ours.
     #[error("{0:?} is not an id")]
     Id(String),
@@ -97,6 +100,31 @@ text_name!(
     /// The domain that the deployer and all tunnels live under.
     BaseDomain, Domain, |text| text.len() <= 200 && text.split('.').all(|label| is_label(label, 63))
 );
+
+text_name!(
+    /// An e-mail address of the plain form that people have: `name@example.com`.
+    EmailAddress, Email, is_email_address
+);
+
+/// What RFC 5321 §4.1.2 calls a Dot-string before the `@`, and a domain of ASCII labels after it.
+fn is_email_address(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let atom = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
+    };
+    (1..=64).contains(&local.len())
+        && local.split('.').all(atom)
+        && BaseDomain::parse(&domain.to_ascii_lowercase()).is_ok()
+}
+
+impl EmailAddress {
+    /// The same for all spellings of one address, as people take them to be: mail servers that tell `Ada@` from `ada@`
+    /// are not to be met with.
+    pub fn folded(&self) -> String {
+        self.as_str().to_ascii_lowercase()
+    }
+}
 
 fn is_random_id(text: &str) -> bool {
     text.len() == 26 && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
@@ -285,6 +313,26 @@ mod tests {
     fn only_an_unusual_port_appears_in_urls() {
         assert_eq!(hosts(443).deployer_origin(), "https://deployer.patapim.test");
         assert_eq!(hosts(8443).deployer_origin(), "https://deployer.patapim.test:8443");
+    }
+
+    #[test]
+    fn an_address_is_one_that_a_mail_can_be_sent_to() {
+        for good in ["ada@patapim.test", "a.b+c@x.y.test", "Ada_1@PATAPIM.test", "ada@localhost"] {
+            assert!(EmailAddress::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "ada",
+            "@x.test",
+            "ada@",
+            "a b@x.test",
+            "a..b@x.test",
+            "a@b@x.test",
+            "a@x.test\r\nTo: b@x.test",
+            "<a@x.test>",
+            "a@x_y",
+        ] {
+            assert!(EmailAddress::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

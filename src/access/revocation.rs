@@ -48,6 +48,8 @@ pub enum Cause {
     Operator,
     /// Its passkey was removed.
     Passkey,
+    /// The fallback it came from was changed or switched off.
+    Fallback,
     /// Its tunnel was removed.
     Tunnel,
     /// Its person was disabled or removed.
@@ -73,6 +75,7 @@ impl Cause {
         Self::Person,
         Self::Operator,
         Self::Passkey,
+        Self::Fallback,
         Self::Tunnel,
         Self::User,
         Self::Replaced,
@@ -90,6 +93,7 @@ impl Cause {
             Self::Person => "person",
             Self::Operator => "operator",
             Self::Passkey => "passkey",
+            Self::Fallback => "fallback",
             Self::Tunnel => "tunnel",
             Self::User => "user",
             Self::Replaced => "replaced",

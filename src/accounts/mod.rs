@@ -7,8 +7,13 @@
 //! |---|---|
 //! | `users/<id>` | [`User`] |
 //! | `user-names/<name>` | the id that has the name |
+//! | `user-emails/<hash>` | the id that has the address, by its SHA-256 |
 //! | `passkeys/<user>/<device>` | [`Passkey`] |
 //! | `credentials/<device>` | whose it is: a credential is registered once, to one person |
+//! | `fallbacks/<user>` | which [`Fallbacks`] a person has set up, and the password's hash |
+//! | `backup-codes/<user>/<hash>` | one backup code, by its SHA-256, until it is used |
+//! | `fallback-devices/<user>/<device>` | one sign-in by a fallback: a device of its own |
+//! | `magic-links/<hash>`, `newest-magic-links/<user>` | a sign-in link that was mailed, and which is the newest |
 //! | `tunnels/<label>`, `user-tunnels/<user>/<label>` | [`Tunnel`], and the index by owner |
 //! | `labels/<label>` | that the label was given away once: it is never given to another |
 //! | `agents/<pin>`, `tunnel-agents/<label>/<pin>` | [`Agent`], and the index by tunnel |
@@ -28,27 +33,38 @@ use crate::secret::Entropy;
 use crate::store::{Commit, Entry, Key, Revision, Store, StoreError};
 
 mod agents;
+mod argon;
+mod backup_codes;
 mod changes;
 mod directory;
+mod fallbacks;
 mod invitations;
 mod link_requests;
+mod magic_links;
 mod passkeys;
+mod passwords;
 mod tunnels;
 mod users;
 
 pub use agents::{Agent, LinkGrant, LinkTarget};
+pub use backup_codes::{BACKUP_CODES, BackupCode};
 pub use directory::Directory;
+pub use fallbacks::{Fallback, FallbackDevice, FallbackState, Fallbacks};
 pub use invitations::{Invitation, TicketHash};
 pub use link_requests::{Approval, LinkAnswer, LinkRequest, UserCode, network_of};
+pub use magic_links::MAGIC_LINK_LIFETIME;
 pub use passkeys::Passkey;
+pub use passwords::{NewPassword, PasswordFault, PasswordTry};
 pub use tunnels::{Tunnel, TunnelKind};
 pub use users::{Standing, User, UserState};
 
 /// The prefixes that outlive a restore: who there is, and what they own. All else ends with it, because what was spent or
-/// revoked since the backup would be good again: invitations, tokens, codes, and whatever is not named here.
+/// revoked since the backup would be good again: invitations, tokens, codes, a password that was changed since, and
+/// whatever is not named here.
 pub const LASTING: &[&str] = &[
     "users/",
     "user-names/",
+    "user-emails/",
     "passkeys/",
     "credentials/",
     "tunnels/",
@@ -76,8 +92,12 @@ pub enum AccountError {
     /// As many as there may be wait already.
     #[error("too many desktops of this network wait to be linked")]
     Crowded,
-    /// The last way to sign in is kept.
-    #[error("this is the last way to sign in; register another first")]
+    /// More passwords wait to be judged than may.
+    #[error("too many passwords are being judged")]
+    Busy,
+    /// The last passkey is kept, whatever fallbacks there are: who signs in with one of those cannot put an account in
+    /// order.
+    #[error("this is the last passkey; register another first")]
     LastFactor,
     /// The user is disabled.
     #[error("this user is disabled")]
@@ -102,12 +122,13 @@ pub struct Accounts {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    argon: argon::Argon,
 }
 
 impl Accounts {
     /// Accounts kept in `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { store, clock, entropy }
+        Self { store, clock, entropy, argon: argon::Argon::default() }
     }
 
     async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<(T, Revision)>, AccountError> {

@@ -1,3 +1,5 @@
+#[path = "fallbacks_tests.rs"]
+mod fallbacks;
 #[path = "link_requests_tests.rs"]
 mod link_requests;
 

@@ -6,7 +6,8 @@ use super::passkeys::credential_key;
 use super::tunnels::tunnel_key;
 use super::{AccountError, Accounts, encode};
 use crate::clock::Timestamp;
-use crate::names::{DeviceId, TunnelId, UserId, UserName};
+use crate::names::{DeviceId, EmailAddress, TunnelId, UserId, UserName};
+use crate::secret::{base64url, sha256};
 use crate::store::{Commit, Cond, Key, Tx};
 
 /// Whether a person may sign in.
@@ -26,8 +27,8 @@ pub struct User {
     pub id: UserId,
     /// Unique among present users.
     pub name: UserName,
-    /// For magic links, if set.
-    pub email: Option<String>,
+    /// Where sign-in links and notices are sent, if anywhere.
+    pub email: Option<EmailAddress>,
     /// Whether they may sign in.
     pub state: UserState,
     /// When they were added.
@@ -51,9 +52,14 @@ fn name_key(name: &UserName) -> Key {
     Key::new(format!("user-names/{name}"))
 }
 
+/// Whose an address is: one address, one person, so that a mail goes to nobody else.
+fn email_key(email: &EmailAddress) -> Key {
+    Key::new(format!("user-emails/{}", base64url(sha256(email.folded()))))
+}
+
 impl Accounts {
     /// Adds a person who has no passkey yet: invite them next.
-    pub async fn add_user(&self, name: UserName, email: Option<String>) -> Result<User, AccountError> {
+    pub async fn add_user(&self, name: UserName, email: Option<EmailAddress>) -> Result<User, AccountError> {
         let user = User {
             id: UserId::random(&*self.entropy),
             name,
@@ -61,12 +67,19 @@ impl Accounts {
             state: UserState::Active,
             created_at: self.clock.now(),
         };
-        let tx = Tx::new()
+        let mut tx = Tx::new()
             .when(Cond::Absent(name_key(&user.name)))
             .put(name_key(&user.name), user.id.as_str().to_owned())
             .put(user_key(&user.id), encode(&user));
+        if let Some(email) = &user.email {
+            let key = email_key(email);
+            tx = tx.when(Cond::Absent(key.clone())).put(key, user.id.as_str().to_owned());
+        }
         match self.store.commit(tx).await? {
             Commit::Applied(_) => Ok(user),
+            Commit::Conflict if self.store.get(&name_key(&user.name)).await?.is_none() => {
+                Err(AccountError::Taken("this e-mail address".to_owned()))
+            }
             Commit::Conflict => Err(AccountError::Taken(format!("the user name {:?}", user.name.as_str()))),
         }
     }
@@ -85,6 +98,12 @@ impl Accounts {
         }
     }
 
+    /// A person by their address, in any spelling of it.
+    pub async fn user_at(&self, email: &EmailAddress) -> Result<User, AccountError> {
+        let entry = self.store.get(&email_key(email)).await?.ok_or(AccountError::Missing("such user"))?;
+        self.user(&UserId::parse(std::str::from_utf8(&entry.value).unwrap_or_default())?).await
+    }
+
     /// A person who may sign in with `device`, and the conditions under which that stays true: added to the commit
     /// that makes a token, they close the race with a removal.
     pub async fn standing(&self, id: &UserId, device: &DeviceId) -> Result<Standing, AccountError> {
@@ -93,11 +112,13 @@ impl Accounts {
         if user.state == UserState::Disabled {
             return Err(AccountError::Disabled);
         }
-        let passkey = self.passkey(device).await?;
-        if passkey.user != *id {
-            return Err(AccountError::Missing("such passkey"));
-        }
-        let conds = vec![Cond::AtRevision(user_key(id), revision), Cond::Present(credential_key(device))];
+        let mut conds = match self.passkey(device).await {
+            Ok(passkey) if passkey.user == *id => vec![Cond::Present(credential_key(device))],
+            Ok(_) => return Err(AccountError::Missing("such passkey")),
+            Err(AccountError::Missing(_)) => self.fallback_standing(id, device).await?,
+            Err(error) => return Err(error),
+        };
+        conds.push(Cond::AtRevision(user_key(id), revision));
         Ok(Standing { user, conds })
     }
 
@@ -151,6 +172,10 @@ impl Accounts {
                 .delete(name_key(&user.name));
             for passkey in self.passkeys_of(id).await? {
                 tx = passkey.removed_in(tx);
+            }
+            tx = self.fallbacks_removed_in(tx, id).await?;
+            if let Some(email) = &user.email {
+                tx = tx.delete(email_key(email));
             }
             for tunnel in self.tunnels_of(id).await? {
                 for agent in self.agents_of(&tunnel.id).await? {

@@ -12,7 +12,7 @@ use super::{ConfigArg, Failure, print};
 use crate::accounts::UserState;
 use crate::edge::admin_documents::{Invited, LinkToken, Revoked, SessionLine, TunnelLine, UserLine};
 use crate::edge::admin_socket::Command;
-use crate::names::{SessionId, TunnelId, UserName};
+use crate::names::{EmailAddress, SessionId, TunnelId, UserName};
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -29,9 +29,9 @@ pub(super) enum User {
     Add {
         /// 1 to 32 of a-z, 0-9 and inner hyphens
         name: UserName,
-        /// Where sign-in links may be sent one day
+        /// Where sign-in links and notices are sent; nobody else may have it
         #[arg(long)]
-        email: Option<String>,
+        email: Option<EmailAddress>,
         #[command(flatten)]
         options: Options,
     },
@@ -244,7 +244,7 @@ fn users(all: Vec<UserLine>) -> String {
             state.to_owned(),
             user.passkeys.to_string(),
             user.since.clone(),
-            user.email.clone().unwrap_or_default(),
+            user.email.as_ref().map(EmailAddress::to_string).unwrap_or_default(),
             user.id.to_string(),
         ]
     };

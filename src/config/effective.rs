@@ -33,10 +33,13 @@ impl Config {
         writeln!(out, "idle_timeout = {}", quoted(duration::print(idle)))?;
         writeln!(out, "\n[shutdown]\ngrace = {}", quoted(duration::print(edge.grace)))?;
         writeln!(out, "\n[store]\nengine = \"sqlite\"")?;
-        if let Some(mail) = &self.mail {
-            writeln!(out, "\n[mail]\nsmtp = {}\nfrom = {}", quoted(&mail.smtp), quoted(&mail.from))?;
+        if let Some(mail) = &edge.mail {
+            writeln!(out, "\n[mail]\nsmtp = {}\nfrom = {}", quoted(&mail.server), quoted(&mail.from))?;
             if let Some(file) = &mail.password_file {
                 writeln!(out, "password_file = {}", quoted(file.display()))?;
+            }
+            if let Some(ca) = &mail.ca {
+                writeln!(out, "ca = {}", quoted(ca.display()))?;
             }
             if let Some(password) = &mail.password {
                 writeln!(out, "password = {}", quoted(format!("{password:?}")))?;

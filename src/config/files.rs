@@ -28,6 +28,7 @@ pub(super) enum Kind {
     Certificate,
     PrivateKey,
     Password,
+    MailCa,
     DataDir,
 }
 
@@ -37,6 +38,7 @@ impl Kind {
             Self::Certificate => "tls.cert",
             Self::PrivateKey => "tls.key",
             Self::Password => "mail.password_file",
+            Self::MailCa => "mail.ca",
             Self::DataDir => "data_dir",
         }
     }
@@ -47,7 +49,7 @@ impl Findings {
     pub(super) fn files(&self, named: &[Named]) {
         for Named { kind, path, place } in named {
             let judged = match kind {
-                Kind::Certificate => certificate(path),
+                Kind::Certificate | Kind::MailCa => certificate(path),
                 Kind::PrivateKey => private_key(path),
                 Kind::Password => read(path, "the password").and_then(|_| not_for_all(path, 0o077)),
                 Kind::DataDir => folder(path),

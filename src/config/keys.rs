@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::fault::{Place, complaint};
 use super::files::{Kind, Named};
 use super::section::{Found, Section};
-use super::{Config, Mail, values};
+use super::{Config, values};
 use crate::access::sessions::SessionSettings;
 use crate::deployer::WebauthnSettings;
+use crate::deployer::mail::MailSettings;
 use crate::edge::{Browsers, CertificateFiles, FixedUpstream, ListenSettings, Settings};
 use crate::names::BaseDomain;
 use crate::tunnel::TunnelSettings;
@@ -55,9 +56,9 @@ pub(super) fn config(root: &Section<'_>, file: &Path) -> (Option<Config>, Vec<Na
             session,
             tunnel: TunnelSettings::default(),
             grace,
+            mail,
             upstreams,
         },
-        mail,
     });
     (config, files.named)
 }
@@ -192,7 +193,7 @@ fn session(section: &Section<'_>) -> SessionSettings {
     }
 }
 
-fn mail(section: &Section<'_>, files: &mut Files<'_>) -> Option<Mail> {
+fn mail(section: &Section<'_>, files: &mut Files<'_>) -> Option<MailSettings> {
     if !section.is_present() {
         return None;
     }
@@ -205,16 +206,23 @@ fn mail(section: &Section<'_>, files: &mut Files<'_>) -> Option<Mail> {
             "put it into a file and name that in mail.password_file, or set PATAPIM_EDGE__MAIL__PASSWORD";
         section.fault("password", place, complaint("a secret never stands in this file", mend));
     }
-    section.warn(
-        "",
-        section.place(),
-        complaint(
-            "this section is checked and not used yet",
-            "sign-in links by mail come with a later version",
-        ),
-    );
+    let ca = files.noted(Kind::MailCa, section.text("ca", values::any));
+    if let Some(Found { value: server, place }) = &smtp {
+        let has_password = password_file.is_some() || password.is_some();
+        if server.user.is_some() != has_password {
+            let (wrong, mend) = if has_password {
+                ("there is a password, and nobody to sign in as", "write \"smtps://user@mail.example\"")
+            } else {
+                (
+                    "there is somebody to sign in as, and no password",
+                    "name the password's file in mail.password_file",
+                )
+            };
+            section.fault("smtp", place, complaint(wrong, mend));
+        }
+    }
     let password = password.map(|found| found.value);
-    Some(Mail { smtp: smtp?.value, from: from?.value, password_file, password })
+    Some(MailSettings { server: smtp?.value, from: from?.value, password_file, password, ca })
 }
 
 fn upstreams(sections: &[Section<'_>]) -> Vec<FixedUpstream> {

@@ -8,11 +8,10 @@
 //!
 //! Nobody imports this but the programs: each layer declares the settings it wants, and they are filled here.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::edge::Settings;
-use crate::secret::SecretText;
 
 mod document;
 mod duration;
@@ -34,21 +33,6 @@ pub use fault::{BadConfig, Fault, Place};
 pub struct Config {
     /// What the edge runs with.
     pub edge: Settings,
-    /// Where mail is handed in, if anywhere. Nothing uses it yet.
-    pub mail: Option<Mail>,
-}
-
-/// `[mail]`.
-#[derive(Clone, Debug)]
-pub struct Mail {
-    /// The server: `smtps://user@host` or `smtp://host:port`.
-    pub smtp: String,
-    /// The sender's address.
-    pub from: String,
-    /// The file that holds the password.
-    pub password_file: Option<PathBuf>,
-    /// The password itself, which only the environment may carry.
-    pub password: Option<SecretText>,
 }
 
 /// A configuration and what may be wrong with it all the same.

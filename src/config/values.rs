@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::duration;
 use super::fault::{Complaint, complaint};
+use crate::deployer::mail::{MailServer, MailServerError, Sender};
 use crate::names::{BaseDomain, TunnelId, UserName};
 use crate::secret::SecretText;
 
@@ -121,31 +122,24 @@ pub(super) fn upstream(text: &str) -> Result<(String, u16), Complaint> {
     }
 }
 
-pub(super) fn smtp(text: &str) -> Result<String, Complaint> {
-    const MEND: &str = "write it as \"smtps://user@mail.example\" or \"smtp://127.0.0.1:25\"";
-    let url =
-        url::Url::parse(text).map_err(|error| complaint(format!("this is not a URL: {error}"), MEND))?;
-    if !matches!(url.scheme(), "smtp" | "smtps") || url.host_str().is_none() {
-        return Err(complaint("this is not the URL of a mail server", MEND));
-    }
-    if url.password().is_some() {
-        return Err(complaint(
-            "a secret never stands in this file",
-            "put the password into mail.password_file",
-        ));
-    }
-    Ok(text.to_owned())
+pub(super) fn smtp(text: &str) -> Result<MailServer, Complaint> {
+    text.parse().map_err(|error: MailServerError| {
+        let mend = match error {
+            MailServerError::Password => "put the password into mail.password_file",
+            MailServerError::Plain => "write \"smtps://…\", or \"smtp://…?tls=required\" for STARTTLS",
+            MailServerError::NotSmtp | MailServerError::Unknown(_) => {
+                "write it as \"smtps://user@mail.example\", \"smtp://user@mail.example?tls=required\" or \
+                 \"smtp://127.0.0.1:25\"; an @ in the user's name is written %40"
+            }
+        };
+        complaint(error.to_string(), mend)
+    })
 }
 
-pub(super) fn sender(text: &str) -> Result<String, Complaint> {
-    let address = text.rsplit_once('<').map_or(text, |(_, rest)| rest.strip_suffix('>').unwrap_or_default());
-    let good = address
-        .split_once('@')
-        .is_some_and(|(name, domain)| !name.is_empty() && BaseDomain::parse(&domain.to_lowercase()).is_ok());
-    if good && !text.chars().any(char::is_control) {
-        return Ok(text.to_owned());
-    }
-    Err(complaint(format!("{text:?} is not a sender"), "write it as \"Patapim <no-reply@patapim.example>\""))
+pub(super) fn sender(text: &str) -> Result<Sender, Complaint> {
+    text.parse().map_err(|_| {
+        complaint(format!("{text:?} is not a sender"), "write it as \"Patapim <no-reply@patapim.example>\"")
+    })
 }
 
 pub(super) fn secret(text: &str) -> Result<SecretText, Complaint> {

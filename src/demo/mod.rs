@@ -186,6 +186,7 @@ fn settings(folder: &Folder, port: PortChoice) -> Result<(Settings, String), Dem
         session: SessionSettings::default(),
         tunnel: TunnelSettings::default(),
         grace: GRACE,
+        mail: None,
         upstreams: Vec::new(),
     };
     Ok((settings, identity.authority))

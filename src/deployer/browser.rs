@@ -4,14 +4,15 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use http::HeaderMap;
-use http::header::USER_AGENT;
+use http::header::{HeaderName, USER_AGENT};
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 
+use super::cookies::Sent;
 use super::{Site, cookies};
 use crate::access::cookies::{DEPLOYER, SessionCookie};
 use crate::access::{Session, Visitor};
-use crate::secret::{SecretText, from_base64url};
+use crate::secret::{Entropy, SecretText, from_base64url};
 
 /// Where a request comes from. The edge, which has the connection, puts it among the request's extensions.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,23 @@ pub(super) struct Browser {
     pub(super) mark: Option<SecretText>,
     /// The grant it carries, unopened.
     pub(super) grant: Option<String>,
+}
+
+impl Browser {
+    /// The mark that ceremonies and sign-in links are tied to, and the cookie that makes one if there is none yet.
+    ///
+    /// It goes with requests from our own pages only (`Strict`), where all of them begin and end; one that is there is
+    /// kept, so that two tabs work.
+    pub(super) fn mark(&self, entropy: &dyn Entropy) -> (SecretText, Option<(HeaderName, HeaderValue)>) {
+        match &self.mark {
+            Some(mark) => (mark.clone(), None),
+            None => {
+                let mark = SecretText::random(entropy);
+                let cookie = cookies::set(cookies::BROWSER, mark.reveal(), None, Sent::Strict);
+                (mark, Some(cookie))
+            }
+        }
+    }
 }
 
 impl FromRequestParts<Arc<Site>> for Browser {

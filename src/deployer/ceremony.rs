@@ -11,14 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Site;
 use super::browser::Browser;
-use super::cookies::{self, Sent};
 use super::payload::DisplayName;
 use super::sign_in::Wanted;
 use crate::access::seal::Purpose;
 use crate::accounts::TicketHash;
 use crate::names::UserId;
 use crate::proof::{Challenge, Commitment};
-use crate::secret::{SecretText, same};
+use crate::secret::same;
 use crate::store::StoreError;
 
 /// How long one may take.
@@ -68,23 +67,13 @@ pub(super) enum Fault {
 }
 
 /// Begins one: gives its id, and the cookies to set.
-///
-/// The mark goes with requests from our own pages only (`Strict`), where all ceremonies begin and end; one that is there
-/// is kept, so that two tabs work.
 pub(super) fn begin(
     site: &Site,
     browser: &Browser,
     challenge: &Challenge,
     intent: Intent,
 ) -> (String, Option<(HeaderName, HeaderValue)>) {
-    let (mark, cookie) = match &browser.mark {
-        Some(mark) => (mark.clone(), None),
-        None => {
-            let mark = SecretText::random(&*site.entropy);
-            let cookie = cookies::set(cookies::BROWSER, mark.reveal(), None, Sent::Strict);
-            (mark, Some(cookie))
-        }
-    };
+    let (mark, cookie) = browser.mark(&*site.entropy);
     let note = Note { challenge: *challenge, browser: mark.fingerprint(), intent };
     (site.sealer.seal(Purpose::Ceremony, &note, site.now() + LIFETIME), cookie)
 }

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{delete, get, patch, post, put};
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -41,9 +41,12 @@ mod cookies;
 mod destination;
 mod devices;
 mod events;
+mod fallbacks;
 mod grant;
 mod key_set;
 mod link;
+pub mod mail;
+mod notices;
 mod origin_check;
 pub mod pages;
 mod passkeys;
@@ -159,6 +162,8 @@ pub struct Deployer {
     pub changes: Arc<Changes>,
     /// Cancelled when the server begins to stop: pages that listen for news are sent away.
     pub leaving: CancellationToken,
+    /// Where mails are handed in; none: no mail is sent.
+    pub outbox: Option<mail::Outbox>,
 }
 
 /// The site as its handlers see it.
@@ -167,6 +172,7 @@ struct Site {
     webauthn: Webauthn,
     origin: String,
     limits: link::Limits,
+    guesses: sign_in::Limits,
 }
 
 impl std::ops::Deref for Site {
@@ -187,7 +193,13 @@ pub fn router(deployer: Deployer) -> Router {
     changes::follow(&deployer.changes, deployer.accounts.clone(), &deployer.sessions);
     let origin = deployer.hosts.deployer_origin();
     let webauthn = Webauthn::new(&deployer.webauthn.rp_id, &origin);
-    let site = Arc::new(Site { deployer, webauthn, origin, limits: link::Limits::default() });
+    let site = Arc::new(Site {
+        deployer,
+        webauthn,
+        origin,
+        guesses: sign_in::Limits::default(),
+        limits: link::Limits::default(),
+    });
 
     let api = Router::new()
         .route("/passkeys/registration", post(passkeys::begin_registration))
@@ -197,6 +209,18 @@ pub fn router(deployer: Deployer) -> Router {
         .route("/passkeys/{id}", patch(passkeys::rename).delete(passkeys::remove))
         .route("/sign-in/passkey", post(sign_in::passkey::begin))
         .route("/sign-in/passkey/{ceremony}", post(sign_in::passkey::finish))
+        .route("/sign-in", get(sign_in::ways))
+        .route("/sign-in/backup-code", post(sign_in::backup_code::sign_in))
+        .route("/sign-in/password", post(sign_in::password::sign_in))
+        .route("/sign-in/magic-link", post(sign_in::magic_link::ask))
+        .route("/sign-in/magic-link/redeem", post(sign_in::magic_link::redeem))
+        .route("/fallbacks", get(fallbacks::list))
+        .route(
+            "/fallbacks/backup-codes",
+            put(fallbacks::switch_backup_codes).post(fallbacks::make_backup_codes),
+        )
+        .route("/fallbacks/magic-link", put(fallbacks::switch_magic_link))
+        .route("/fallbacks/password", put(fallbacks::change_password))
         .route("/sign-out", post(sessions::sign_out))
         .route("/events", get(events::listen))
         .route("/sessions", get(sessions::list).delete(sessions::end_all))
@@ -222,6 +246,7 @@ pub fn router(deployer: Deployer) -> Router {
     Router::new()
         .route("/", get(site_pages::home))
         .route("/auth", get(site_pages::auth))
+        .route(sign_in::magic_link::PAGE, get(site_pages::email))
         .route("/enrol", get(site_pages::enrol))
         .route("/link", get(site_pages::link))
         .route("/settings/security", get(site_pages::security))

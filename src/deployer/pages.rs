@@ -46,6 +46,8 @@ pub enum Page {
     Home,
     /// `/auth`: sign in, and on to a tunnel.
     Auth,
+    /// `/auth/email`: sign in with a link that was mailed.
+    Email,
     /// `/enrol`: register the first passkey with an invitation.
     Enrol,
     /// `/link`: approve the linking of a desktop.
@@ -67,6 +69,12 @@ struct Home {
 #[derive(Template)]
 #[template(path = "auth.html")]
 struct Auth {
+    assets: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "email.html")]
+struct Email {
     assets: &'static str,
 }
 
@@ -98,11 +106,12 @@ struct Sorry {
 }
 
 /// Every page once, in the order of the enum.
-static RENDERED: LazyLock<[String; 7]> = LazyLock::new(|| {
+static RENDERED: LazyLock<[String; 8]> = LazyLock::new(|| {
     let assets = assets::prefix();
     [
         written(&Home { assets }),
         written(&Auth { assets }),
+        written(&Email { assets }),
         written(&Enrol { assets }),
         written(&Link { assets }),
         written(&Security { assets }),
@@ -130,7 +139,7 @@ impl Page {
     /// The status that goes with it.
     pub const fn status(self) -> u16 {
         match self {
-            Self::Home | Self::Auth | Self::Enrol | Self::Link | Self::Security => 200,
+            Self::Home | Self::Auth | Self::Email | Self::Enrol | Self::Link | Self::Security => 200,
             Self::NotFound => 404,
             Self::Failed => 500,
         }
@@ -146,8 +155,16 @@ pub(super) fn written(page: &impl Template) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Page; 7] =
-        [Page::Home, Page::Auth, Page::Enrol, Page::Link, Page::Security, Page::NotFound, Page::Failed];
+    const ALL: [Page; 8] = [
+        Page::Home,
+        Page::Auth,
+        Page::Email,
+        Page::Enrol,
+        Page::Link,
+        Page::Security,
+        Page::NotFound,
+        Page::Failed,
+    ];
 
     #[test]
     fn every_page_renders_whole() {

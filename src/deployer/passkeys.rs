@@ -14,13 +14,14 @@ use super::Site;
 use super::acts::{did, tried};
 use super::browser::Browser;
 use super::ceremony::{self, Ceremony, Intent};
+use super::notices::{Notice, tell};
 use super::payload::{DisplayName, Named, Payload};
 use super::problem::Problem;
 use super::providers::provider;
 use super::sign_in::{NotProven, open_session};
 use super::signed_in::{Fresh, SignedIn, is_fresh};
 use super::user_agent::UserAgent;
-use crate::access::{Cause, Method, SignIn, Target};
+use crate::access::{Cause, Method, Session, SignIn, Target};
 use crate::accounts::{AccountError, Passkey, TicketHash, User};
 use crate::clock::{self, Timestamp};
 use crate::names::{DeviceId, UserId};
@@ -75,6 +76,7 @@ pub(super) async fn begin_registration(
         Some(ticket) => invited(&site, ticket).await?,
         None => {
             let session = browser.session.as_ref().ok_or_else(Problem::sign_in_required)?;
+            may_register(session)?;
             if !is_fresh(session, &site) {
                 return Err(Problem::step_up_required());
             }
@@ -148,6 +150,11 @@ pub(super) async fn finish_registration(
     let by = if invitation.is_some() { "by an invitation" } else { "by a fresh sign-in" };
     site.trail.record(event.because(by)).await?;
 
+    if let Some(session) = &browser.session
+        && invitation.is_none()
+    {
+        tell(&site, session, &browser, Notice::PasskeyRegistered(&passkey.name)).await;
+    }
     let session = match invitation {
         Some(_) => Some(first_session(&site, &browser, user, &passkey, now).await?),
         None => None,
@@ -167,7 +174,17 @@ async fn invited(site: &Site, ticket: &TicketHash) -> Result<User, Problem> {
 /// The session that began a registration must be there at its end: it may have been ended for a reason.
 async fn still_signed_in(site: &Site, browser: &Browser, user: &UserId) -> Result<User, Problem> {
     let session = browser.session.as_ref().filter(|session| session.user() == user);
-    Ok(site.accounts.active_user(session.ok_or_else(Problem::sign_in_required)?.user()).await?)
+    let session = session.ok_or_else(Problem::sign_in_required)?;
+    may_register(session)?;
+    Ok(site.accounts.active_user(session.user()).await?)
+}
+
+/// Whoever signed in by a fallback registers a passkey once their desktop has let them in.
+fn may_register(session: &Session) -> Result<(), Problem> {
+    if session.method().is_fallback() && session.approved_at().is_none() {
+        return Err(Problem::approval_required());
+    }
+    Ok(())
 }
 
 /// Signs in by the registration itself: a person was there, verified, and holds the passkey.
@@ -189,8 +206,8 @@ async fn first_session(
         evidence: None,
     };
     open_session(site, browser, &who).await.map_err(|not| match not {
-        NotProven::Refused(_) | NotProven::Unknown => Problem::sign_in_refused(),
         NotProven::Trouble(problem) => problem,
+        _ => Problem::registration_refused(),
     })
 }
 
@@ -240,8 +257,9 @@ pub(super) async fn remove(
     site.accounts.remove_passkey(session.user(), &device).await?;
     // And after, for a sign-in that came between.
     site.sessions.revoke(&Target::Device(device.clone()), Cause::Passkey).await?;
-    let event = did(Act::PasskeyRevoked, &session, &browser).device(&device, &name.unwrap_or_default());
-    site.trail.record(event).await?;
+    let name = name.unwrap_or_default();
+    site.trail.record(did(Act::PasskeyRevoked, &session, &browser).device(&device, &name)).await?;
+    tell(&site, &session, &browser, Notice::PasskeyRevoked(&name)).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

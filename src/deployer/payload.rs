@@ -4,9 +4,10 @@ use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::problem::Problem;
+use crate::secret::SecretText;
 
 /// The JSON body, as `T`.
 pub(super) struct Payload<T>(pub(super) T);
@@ -17,6 +18,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Payload<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let Json(body) = Json::from_request(request, state).await?;
         Ok(Self(body))
+    }
+}
+
+/// A password or a link's secret, as it was typed or brought back.
+pub(super) struct TypedSecret(SecretText);
+
+impl TypedSecret {
+    pub(super) fn secret(&self) -> &SecretText {
+        &self.0
+    }
+
+    pub(super) fn reveal(&self) -> &str {
+        self.0.reveal()
+    }
+}
+
+impl<'de> Deserialize<'de> for TypedSecret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|text| Self(SecretText::new(text)))
     }
 }
 

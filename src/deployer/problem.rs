@@ -15,7 +15,7 @@ use super::DesktopError;
 use crate::access::access_tokens::MOST_ACCESS_TOKENS;
 use crate::access::cookies;
 use crate::access::sessions::SessionError;
-use crate::accounts::AccountError;
+use crate::accounts::{AccountError, PasswordFault};
 use crate::store::StoreError;
 use crate::trail::TrailError;
 
@@ -28,6 +28,11 @@ enum Kind {
     ForeignOrigin,
     StepUpRequired,
     CeremonyOutlived,
+    PasskeyRequired,
+    ApprovalRequired,
+    WeakPassword,
+    WrongPassword,
+    NoMail,
     RegistrationRefused,
     InvitationRefused,
     LinkRefused,
@@ -63,6 +68,17 @@ impl Kind {
             }
             Self::CeremonyOutlived => (StatusCode::CONFLICT, "ceremony-outlived", "Please touch once more"),
             Self::StepUpRequired => (StatusCode::FORBIDDEN, "step-up-required", "A fresh sign-in is needed"),
+            Self::PasskeyRequired => (StatusCode::FORBIDDEN, "passkey-required", "A passkey is needed"),
+            Self::ApprovalRequired => {
+                (StatusCode::FORBIDDEN, "approval-required", "The desktop has not let you in yet")
+            }
+            Self::WeakPassword => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "weak-password", "The password is too easily guessed")
+            }
+            Self::WrongPassword => {
+                (StatusCode::FORBIDDEN, "wrong-password", "This is not the current password")
+            }
+            Self::NoMail => (StatusCode::CONFLICT, "no-mail", "There is nowhere to send mail"),
             Self::RegistrationRefused => {
                 (StatusCode::FORBIDDEN, "registration-refused", "The registration was refused")
             }
@@ -150,11 +166,47 @@ impl Problem {
         Self::new(Kind::SignInRequired, "Sign in first.")
     }
 
-    /// One answer for an unknown passkey, a wrong signature, a used or late ceremony: a stranger learns nothing from it.
-    pub(super) fn sign_in_refused() -> Self {
+    /// One answer for all that can be wrong with one kind of proof: a stranger learns nothing from it.
+    pub(super) fn sign_in_refused(detail: &'static str) -> Self {
+        Self::new(Kind::SignInRefused, detail)
+    }
+
+    /// The same for a name that somebody has and for one that nobody has.
+    pub(super) fn too_many_sign_ins() -> Self {
+        const DETAIL: &str = "Too many tries that were no good. Please wait a quarter of an hour, or sign in with a \
+                              passkey: that works at any time.";
+        Self::new(Kind::TryLater, DETAIL)
+    }
+
+    /// A sign-in by a fallback is good for using tunnels, and for registering a passkey.
+    pub(super) fn passkey_required() -> Self {
+        const DETAIL: &str = "You signed in without a passkey. To change anything here, sign in with one; if you have \
+                              none any more, register one first.";
+        Self::new(Kind::PasskeyRequired, DETAIL)
+    }
+
+    pub(super) fn approval_required() -> Self {
+        const DETAIL: &str = "You signed in without a passkey. Open one of your tunnels and have its desktop let you \
+                              in; then you can register a passkey here.";
+        Self::new(Kind::ApprovalRequired, DETAIL)
+    }
+
+    pub(super) fn weak_password(fault: PasswordFault) -> Self {
+        Self::new(Kind::WeakPassword, fault.to_string())
+    }
+
+    pub(super) fn wrong_password() -> Self {
+        Self::new(Kind::WrongPassword, "The current password is another. Nothing was changed.")
+    }
+
+    pub(super) fn no_mail() -> Self {
+        Self::new(Kind::NoMail, "This edge sends no mail. The person who runs it can set that up.")
+    }
+
+    pub(super) fn no_address() -> Self {
         const DETAIL: &str =
-            "This passkey is not known here, or the attempt took too long. Please try again.";
-        Self::new(Kind::SignInRefused, DETAIL)
+            "There is no e-mail address on your account. Ask the person who runs this edge to add one.";
+        Self::new(Kind::NoMail, DETAIL)
     }
 
     /// Adds that no account holds the passkey in question, so that the browser need not offer it again.
@@ -329,10 +381,9 @@ impl From<AccountError> for Problem {
         match error {
             AccountError::Missing(what) => Self::not_found(what),
             AccountError::Taken(what) => Self::new(Kind::Taken, format!("There is one already: {what}.")),
-            AccountError::LastFactor => Self::new(
-                Kind::LastFactor,
-                "This is the last way to sign in. Register another passkey first.",
-            ),
+            AccountError::LastFactor => {
+                Self::new(Kind::LastFactor, "This is your last passkey. Register another one first.")
+            }
             AccountError::Gone("invitation") => Self::invitation_refused(),
             AccountError::Gone("link code") => Self::link_code_refused(),
             AccountError::Gone(_) => Self::link_refused(),
@@ -341,7 +392,11 @@ impl From<AccountError> for Problem {
                 "As many desktops of this network as may wait to be linked already. Decide about one of them, \
                  or try again in a quarter of an hour.",
             ),
-            AccountError::Disabled => Self::sign_in_refused(),
+            AccountError::Busy => Self {
+                cause: Some(error.to_string()),
+                ..Self::new(Kind::Unavailable, "Too many sign-ins at once. Please try again in a moment.")
+            },
+            AccountError::Disabled => Self::sign_in_refused("This account is switched off."),
             AccountError::Contended => Self::new(Kind::Overtaken, "Please look again, then try again."),
             AccountError::Store(error) => error.into(),
             error @ (AccountError::Name(_) | AccountError::Damaged(..)) => Self::failed(error),

@@ -16,7 +16,10 @@ const FRESH: Duration = Duration::from_secs(10 * 60);
 /// Somebody is signed in.
 pub(super) struct SignedIn(pub(super) Arc<Session>);
 
-/// Somebody has signed in within the last ten minutes.
+/// Somebody has signed in with a passkey. A fallback lets its person use what there is, and change nothing of it.
+pub(super) struct WithPasskey(pub(super) Arc<Session>);
+
+/// Somebody has signed in with a passkey within the last ten minutes.
 pub(super) struct Fresh(pub(super) Arc<Session>);
 
 impl FromRequestParts<Arc<Site>> for SignedIn {
@@ -27,11 +30,20 @@ impl FromRequestParts<Arc<Site>> for SignedIn {
     }
 }
 
-impl FromRequestParts<Arc<Site>> for Fresh {
+impl FromRequestParts<Arc<Site>> for WithPasskey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, Problem> {
         let SignedIn(session) = SignedIn::from_request_parts(parts, site).await?;
+        if session.method().is_fallback() { Err(Problem::passkey_required()) } else { Ok(Self(session)) }
+    }
+}
+
+impl FromRequestParts<Arc<Site>> for Fresh {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, Problem> {
+        let WithPasskey(session) = WithPasskey::from_request_parts(parts, site).await?;
         if is_fresh(&session, site) { Ok(Self(session)) } else { Err(Problem::step_up_required()) }
     }
 }

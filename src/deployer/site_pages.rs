@@ -25,6 +25,10 @@ pub(super) async fn home() -> Response {
     page(Page::Home)
 }
 
+pub(super) async fn email() -> Response {
+    page(Page::Email)
+}
+
 pub(super) async fn enrol() -> Response {
     page(Page::Enrol)
 }

@@ -14,7 +14,7 @@ use super::acts::did;
 use super::browser::Browser;
 use super::payload::{DisplayName, Named, Payload};
 use super::problem::Problem;
-use super::signed_in::{Fresh, SignedIn};
+use super::signed_in::{Fresh, SignedIn, WithPasskey};
 use crate::access::{Cause, Session, Target};
 use crate::accounts::{Tunnel, TunnelKind};
 use crate::clock::{self, Timestamp};
@@ -72,7 +72,7 @@ pub(super) struct Changed {
 /// `PATCH /tunnels/{id}`
 pub(super) async fn change(
     State(site): State<Arc<Site>>,
-    SignedIn(session): SignedIn,
+    WithPasskey(session): WithPasskey,
     browser: Browser,
     Named(id): Named,
     Payload(Changed { name, allowed_origins }): Payload<Changed>,

@@ -21,7 +21,7 @@ use crate::access::sessions::SessionError;
 use crate::access::{Assertor, Cause, Former, Sessions, Target};
 use crate::accounts::{AccountError, Accounts, Tunnel, TunnelKind, User, UserState};
 use crate::clock::{Clock, Timestamp};
-use crate::names::{PublicHosts, SessionId, TunnelId, UserId, UserName};
+use crate::names::{EmailAddress, PublicHosts, SessionId, TunnelId, UserId, UserName};
 use crate::store::{BackupError, Existing, Store, StoreError};
 use crate::trail::{Trail, TrailError};
 use crate::tunnel::{Cut, Registry};
@@ -177,7 +177,7 @@ impl AdminCommands {
         tokens.chain(assertions).collect()
     }
 
-    async fn add_user(&self, name: UserName, email: Option<String>) -> Result<Invited, CommandError> {
+    async fn add_user(&self, name: UserName, email: Option<EmailAddress>) -> Result<Invited, CommandError> {
         let user = self.accounts.add_user(name, email).await?;
         for fixed in self.fixed.iter().filter(|fixed| fixed.user == user.name) {
             // The person is added all the same; the tunnel was somebody else's once, and stays theirs.

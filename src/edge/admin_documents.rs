@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::Session;
 use crate::accounts::UserState;
 use crate::clock::Timestamp;
-use crate::names::{DeviceId, SessionId, TunnelId, UserId, UserName};
+use crate::names::{DeviceId, EmailAddress, SessionId, TunnelId, UserId, UserName};
 use crate::store::Examination;
 
 /// Answer to `user add` and `user invite`.
@@ -31,7 +31,7 @@ pub struct UserLine {
     /// The id.
     pub id: UserId,
     /// The address for sign-in links.
-    pub email: Option<String>,
+    pub email: Option<EmailAddress>,
     /// `active` or `disabled`.
     pub state: UserState,
     /// How many passkeys.

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::admin_commands::AdminCommands;
-use crate::names::{SessionId, TunnelId, UserName};
+use crate::names::{EmailAddress, SessionId, TunnelId, UserName};
 use crate::store::Existing;
 
 /// The longest command, in bytes.
@@ -41,7 +41,7 @@ pub enum Command {
         /// The name.
         name: UserName,
         /// An address for sign-in links.
-        email: Option<String>,
+        email: Option<EmailAddress>,
     },
     /// All people.
     UserList {},

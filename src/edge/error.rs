@@ -7,6 +7,7 @@ use super::{CertificateError, DataDirError, ListenError};
 use crate::access::keys::KeyError;
 use crate::accounts::AccountError;
 use crate::deployer::RpIdError;
+use crate::deployer::mail::MailError;
 use crate::names::{NameError, TunnelId};
 use crate::store::StoreError;
 use crate::store::sqlite::OpenError;
@@ -42,6 +43,9 @@ pub enum EdgeError {
     /// The RP ID.
     #[error(transparent)]
     RpId(#[from] RpIdError),
+    /// Mail.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// An `[[upstream]]`.
     #[error("the [[upstream]] for {tunnel} cannot be served: {source}")]
     Upstream {

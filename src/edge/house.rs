@@ -14,6 +14,7 @@ use crate::access::seal::Sealer;
 use crate::access::{Assertor, Gate, KeyRing, Once, Sessions};
 use crate::accounts::{AccountError, Accounts, Directory};
 use crate::clock::Clock;
+use crate::deployer::mail::Outbox;
 use crate::deployer::{self, Deployer, check_rp_id};
 use crate::names::PublicHosts;
 use crate::secret::SystemEntropy;
@@ -62,6 +63,8 @@ impl House {
         trail.record(Event::new(Act::Started).named(env!("CARGO_PKG_VERSION"))).await?;
         let registry = Registry::new();
         let leaving = CancellationToken::new();
+        let mail = settings.mail.as_ref();
+        let outbox = mail.map(|mail| Outbox::open(mail, hosts.deployer_host())).transpose()?;
         let deployer = deployer::router(Deployer {
             accounts: accounts.clone(),
             sessions: Arc::clone(&sessions),
@@ -72,6 +75,7 @@ impl House {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             webauthn: settings.webauthn.clone(),
+            outbox,
             presence: Arc::new(Desktops {
                 registry: Arc::clone(&registry),
                 fixed: settings.upstreams.iter().map(|one| one.tunnel.clone()).collect(),

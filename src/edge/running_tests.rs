@@ -105,6 +105,7 @@ impl Test {
             session: SessionSettings::default(),
             tunnel: TunnelSettings::default(),
             grace: Duration::from_secs(30),
+            mail: None,
             upstreams: vec![fixed],
         };
         let (store, clock) = open_store(&settings.data_dir).expect("a store");

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::tls::CertificateFiles;
 use crate::access::sessions::SessionSettings;
 use crate::deployer::WebauthnSettings;
+use crate::deployer::mail::MailSettings;
 use crate::names::{BaseDomain, TunnelId, UserName};
 use crate::tunnel::TunnelSettings;
 
@@ -73,6 +74,8 @@ pub struct Settings {
     pub tunnel: TunnelSettings,
     /// How long a stopping server waits for what is in flight.
     pub grace: Duration,
+    /// Where mail is handed in, if anywhere.
+    pub mail: Option<MailSettings>,
     /// Tunnels that are served from a fixed address.
     pub upstreams: Vec<FixedUpstream>,
 }

@@ -12,6 +12,8 @@ mod cuts;
 mod demo;
 mod doctor;
 mod events;
+mod fallback_pages;
+mod fallbacks;
 mod gate;
 mod layering;
 mod limits;

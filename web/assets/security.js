@@ -6,6 +6,7 @@ import { call } from "./api.js";
 import { line, signInHere, sure, withFreshSignIn } from "./ask.js";
 import { browser, suggestedName } from "./device_name.js";
 import { explain } from "./explain.js";
+import { forgetFallbacks, showFallbacks, startFallbacks } from "./fallback_settings.js";
 import { busy, byId, day, el, hush, isBusy, say, show, when } from "./page.js";
 import { obstacle } from "./passkey_support.js";
 import { passkeysFail } from "./passkey_trouble.js";
@@ -149,12 +150,13 @@ async function register(event) {
 }
 
 async function load() {
-  const [passkeys, sessions, tokens, tunnels] = await Promise.all(
-    ["/passkeys", "/sessions", "/access-tokens", "/tunnels"].map((list) => call("GET", list)));
+  const [passkeys, sessions, tokens, tunnels, fallbacks] = await Promise.all(
+    ["/passkeys", "/sessions", "/access-tokens", "/tunnels", "/fallbacks"].map((list) => call("GET", list)));
   byId("passkeys").replaceChildren(...passkeys.map(passkeyRow));
   byId("sessions").replaceChildren(...sessions.map(sessionRow));
   show(sessions.length > 0, "end-all");
   showAccessTokens(tokens, tunnels, act);
+  showFallbacks(fallbacks);
   signedIn(true);
   show(false, "signed-out");
   show(true, "settings");
@@ -163,6 +165,7 @@ async function load() {
 function signedOut(said) {
   signedIn(false);
   forgetMadeToken();
+  forgetFallbacks();
   show(false, "settings");
   show(true, "signed-out");
   const wall = obstacle();
@@ -199,4 +202,5 @@ form.addEventListener("submit", register);
 byId("name").addEventListener("change", () => registration.prepare(byId("name").value.trim()).catch(() => {}));
 byId("end-all").addEventListener("click", endAll);
 startAccessTokens(load, fail);
+startFallbacks(load, fail);
 begin();

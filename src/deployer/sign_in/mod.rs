@@ -3,7 +3,10 @@
 //! Each way to sign in is a [`Proof`] in a file of its own. [`enter`] takes any of them to a deployer session and a
 //! place to go, counts it and writes it down.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use http::HeaderValue;
 use http::header::HeaderName;
@@ -14,16 +17,22 @@ use super::browser::Browser;
 use super::cookies::Sent;
 use super::problem::Problem;
 use super::return_to::ReturnTo;
-use super::{Site, cookies, destination};
+use super::{Site, cookies, destination, notices};
 use crate::access::SignIn;
 use crate::access::cookies::{BindHash, DEPLOYER};
 use crate::access::sessions::{DEPLOYER_SESSION, SessionError};
-use crate::accounts::AccountError;
+use crate::accounts::{AccountError, User};
 use crate::metrics::{SignInMethod, SignInResult, metrics};
 use crate::names::TunnelId;
 use crate::trail::{Act, By};
 
+pub(super) mod backup_code;
+mod fallback;
+pub(super) mod magic_link;
 pub(super) mod passkey;
+pub(super) mod password;
+
+pub(super) use fallback::{Guess, Limits};
 
 /// Where the person wants to go: asked for at the beginning, honoured at the end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -41,6 +50,9 @@ pub(super) trait Proof: Send {
     /// Its kind.
     const METHOD: SignInMethod;
 
+    /// What is said when it is no good: one sentence for all that can be wrong with it, so that a stranger learns nothing.
+    const REFUSED: &'static str;
+
     /// Judges it, and uses it up: of one proof given twice, one passes.
     async fn judge(self, site: &Site, browser: &Browser) -> Result<Proven, NotProven>;
 }
@@ -55,6 +67,10 @@ pub(super) struct Proven {
 pub(super) enum NotProven {
     /// The proof is no good. The reason is for the log; the answer is the same for all.
     Refused(String),
+    /// A guess at the secret of somebody who is there, or of nobody.
+    Guessed(String, Option<Box<User>>),
+    /// There were too many tries before it.
+    Throttled,
     /// It is of a passkey that no account holds, which the browser may be told: a credential's id is random, and whoever
     /// can name one holds the passkey or made the id up.
     Unknown,
@@ -73,6 +89,17 @@ struct Entered {
     redirect: String,
 }
 
+#[derive(Serialize)]
+struct Ways {
+    /// Whether sign-in links can be sent.
+    magic_link: bool,
+}
+
+/// `GET /sign-in`: what the sign-in page may offer. It says what this edge can do, and nothing of anybody.
+pub(super) async fn ways(State(site): State<Arc<Site>>) -> Response {
+    Json(Ways { magic_link: site.outbox.is_some() }).into_response()
+}
+
 /// Judges `proof` and lets its person in.
 pub(super) async fn enter<P: Proof>(site: &Site, browser: &Browser, proof: P) -> Result<Response, Problem> {
     let method = P::METHOD.as_str();
@@ -89,6 +116,9 @@ pub(super) async fn enter<P: Proof>(site: &Site, browser: &Browser, proof: P) ->
             let event =
                 tried(Act::SignIn, browser).by(By::Person).of(&who.user, &who.user_name).method(method);
             site.trail.record(event.device(&who.device, &who.device_name)).await?;
+            if who.method.is_fallback() {
+                notices::tell_of_sign_in(site, &who, browser).await;
+            }
             let destination = destination::of(site, &who, &wanted).await?;
             let cookies = std::iter::once(session).chain(destination.grant.map(|grant| grant.cookie()));
             let body = Json(Entered { redirect: destination.redirect });
@@ -97,12 +127,26 @@ pub(super) async fn enter<P: Proof>(site: &Site, browser: &Browser, proof: P) ->
         Err(NotProven::Refused(reason)) => {
             metrics().sign_in(P::METHOD, SignInResult::Refused);
             site.trail.note(tried(Act::SignInRefused, browser).method(method).because(reason));
-            Err(Problem::sign_in_refused())
+            Err(Problem::sign_in_refused(P::REFUSED))
+        }
+        Err(NotProven::Guessed(reason, at)) => {
+            metrics().sign_in(P::METHOD, SignInResult::Refused);
+            let event = tried(Act::SignInRefused, browser).method(method).because(reason);
+            site.trail.note(match at {
+                Some(user) => event.of(&user.id, &user.name),
+                None => event,
+            });
+            Err(Problem::sign_in_refused(P::REFUSED))
+        }
+        Err(NotProven::Throttled) => {
+            metrics().sign_in(P::METHOD, SignInResult::Refused);
+            site.trail.note(tried(Act::SignInRefused, browser).method(method).because("too many tries"));
+            Err(Problem::too_many_sign_ins())
         }
         Err(NotProven::Unknown) => {
             metrics().sign_in(P::METHOD, SignInResult::Refused);
             site.trail.note(tried(Act::SignInRefused, browser).method(method).because("no such passkey"));
-            Err(Problem::sign_in_refused().of_unknown_credential())
+            Err(Problem::sign_in_refused(P::REFUSED).of_unknown_credential())
         }
         Err(NotProven::Trouble(problem)) => Err(problem),
     }

@@ -56,6 +56,8 @@ struct Answer {
 
 impl Proof for Answer {
     const METHOD: SignInMethod = SignInMethod::Passkey;
+    const REFUSED: &'static str =
+        "This passkey is not known here, or the attempt took too long. Please try again.";
 
     async fn judge(self, site: &Site, browser: &Browser) -> Result<Proven, NotProven> {
         let ceremony = Ceremony::open(site, browser, self.ceremony).map_err(refused)?;

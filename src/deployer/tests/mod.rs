@@ -4,6 +4,7 @@ mod access_tokens;
 mod authenticator;
 mod ceremonies;
 mod detours;
+mod fallbacks;
 mod http_manners;
 mod link_by_code;
 mod linking;
@@ -20,10 +21,12 @@ use http::header::{CONTENT_TYPE, COOKIE, HeaderName, LOCATION, ORIGIN, SET_COOKI
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use self::authenticator::{Draft, Key};
+use super::mail::{Carrier, Mail, MailError, Outbox};
 use super::{Client, Deployer, DesktopError, Presence, TrustedDevice, WebauthnSettings, router};
 use crate::access::cookies::{BindCookie, DEPLOYER};
 use crate::access::gate::{Asking, Facts, Gate, Provenance, Verdict};
@@ -32,7 +35,7 @@ use crate::access::sessions::SessionSettings;
 use crate::access::{Assertor, KeyRing, Once, Redeemed, Sessions, Visitor};
 use crate::accounts::{Accounts, Tunnel, User};
 use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::names::{BaseDomain, DeviceId, PublicHosts, Scheme, TunnelId, UserName};
+use crate::names::{BaseDomain, DeviceId, EmailAddress, PublicHosts, Scheme, TunnelId, UserName};
 use crate::secret::{Entropy, SystemEntropy};
 use crate::store::Store;
 use crate::store::sqlite::SqliteFile;
@@ -69,6 +72,41 @@ impl Presence for Desktops {
     }
 }
 
+/// What was mailed, in the order of its arrival.
+#[derive(Default)]
+struct Mails {
+    all: Mutex<Vec<Mail>>,
+    news: Notify,
+}
+
+#[async_trait::async_trait]
+impl Carrier for Mails {
+    async fn carry(&self, mail: Mail) -> Result<(), MailError> {
+        self.all.lock().expect("a lock").push(mail);
+        self.news.notify_waiters();
+        Ok(())
+    }
+}
+
+impl Mails {
+    /// Those with this subject, once there are so many.
+    async fn about(&self, subject: &str, count: usize) -> Vec<Mail> {
+        loop {
+            let mut news = std::pin::pin!(self.news.notified());
+            news.as_mut().enable();
+            let found: Vec<_> = self.so_far().into_iter().filter(|mail| mail.subject == subject).collect();
+            if found.len() >= count {
+                return found;
+            }
+            news.await;
+        }
+    }
+
+    fn so_far(&self) -> Vec<Mail> {
+        self.all.lock().expect("a lock").clone()
+    }
+}
+
 /// One edge's sign-in site.
 struct House {
     _folder: tempfile::TempDir,
@@ -79,6 +117,7 @@ struct House {
     assertor: Arc<Assertor>,
     hosts: PublicHosts,
     desktops: Arc<Desktops>,
+    mails: Arc<Mails>,
     site: Router,
 }
 
@@ -107,6 +146,7 @@ impl House {
         let assertor = Arc::new(assertor);
         let desktops = Arc::<Desktops>::default();
         let trail = Trail::open(folder.path(), Arc::clone(&store), clock.clone()).await.expect("a trail");
+        let mails = Arc::<Mails>::default();
         let site = router(Deployer {
             accounts: accounts.clone(),
             sessions: Arc::clone(&sessions),
@@ -121,8 +161,9 @@ impl House {
             trail: Arc::clone(&trail),
             changes: Arc::default(),
             leaving: CancellationToken::new(),
+            outbox: Some(Outbox::new(mails.clone())),
         });
-        Self { _folder: folder, clock, entropy, accounts, sessions, assertor, hosts, desktops, site }
+        Self { _folder: folder, clock, entropy, accounts, sessions, assertor, hosts, desktops, mails, site }
     }
 
     fn browser(&self) -> Browser<'_> {
@@ -131,7 +172,9 @@ impl House {
 
     /// Somebody new, invited and enrolled.
     async fn person(&self, name: &str) -> Person<'_> {
-        let user = self.accounts.add_user(UserName::parse(name).expect("a name"), None).await.expect("added");
+        let email = EmailAddress::parse(&format!("{name}@mail.test")).ok();
+        let user =
+            self.accounts.add_user(UserName::parse(name).expect("a name"), email).await.expect("added");
         let mut person = Person { user, browser: self.browser(), key: Key::new() };
         person.enrol().await.must_be(StatusCode::CREATED);
         person
@@ -273,6 +316,10 @@ impl Browser<'_> {
 
     async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, None).await
+    }
+
+    async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::PUT, path, Some(body)).await
     }
 
     async fn delete(&self, path: &str) -> Answer {

@@ -66,7 +66,17 @@ impl Chromium {
 
     /// Opens a tab. Its authenticator holds no passkey yet, and always sees its person's finger.
     pub(crate) async fn tab(&self) -> Tab {
-        let target = self.tools.call(None, "Target.createTarget", json!({"url": "about:blank"})).await;
+        self.open_tab(json!({"url": "about:blank"})).await
+    }
+
+    /// Opens a tab that knows nothing of the others' cookies, as another browser's.
+    pub(crate) async fn stranger(&self) -> Tab {
+        let context = self.tools.call(None, "Target.createBrowserContext", json!({})).await;
+        self.open_tab(json!({"url": "about:blank", "browserContextId": context["browserContextId"]})).await
+    }
+
+    async fn open_tab(&self, how: Value) -> Tab {
+        let target = self.tools.call(None, "Target.createTarget", how).await;
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let attached = self.tools.call(None, "Target.attachToTarget", attach).await;
         let session = attached["sessionId"].as_str().expect("a session").to_owned();

@@ -301,7 +301,16 @@ impl Edge {
 
     /// Invites somebody, and returns the link to enrol with.
     pub(crate) async fn invite(&self, user: &str) -> Url {
-        let told = self.admin(&["user", "add", user]).await;
+        self.invited(&["user", "add", user]).await
+    }
+
+    /// The same for somebody whose address is known.
+    pub(crate) async fn invite_at(&self, user: &str, email: &str) -> Url {
+        self.invited(&["user", "add", user, "--email", email]).await
+    }
+
+    async fn invited(&self, words: &[&str]) -> Url {
+        let told = self.admin(words).await;
         let link = told["enrol_url"].as_str().unwrap_or_else(|| panic!("no enrol_url: {told}"));
         Url::parse(link).expect("a link")
     }

@@ -17,6 +17,7 @@ pub(crate) mod journey;
 pub(crate) mod machine;
 pub(crate) mod pattern;
 pub(crate) mod peers;
+pub(crate) mod post;
 pub(crate) mod process;
 pub(crate) mod scene;
 pub(crate) mod stage;

@@ -21,12 +21,17 @@ pub(crate) struct Stage {
 impl Stage {
     /// The invitation is open in the tab.
     pub(crate) async fn set() -> Self {
+        Self::set_with(Setup::default()).await
+    }
+
+    /// As [`Self::set`], with an edge of this kind; Ada's address is known.
+    pub(crate) async fn set_with(setup: Setup) -> Self {
         let app = App::start("Ada's notes").await;
-        let setup = Setup::default().base("patapim.test").upstream(TUNNEL, "ada", &app.url());
+        let setup = setup.base("patapim.test").upstream(TUNNEL, "ada", &app.url());
         let edge = setup.start().await;
         let chromium = Chromium::for_edge(&edge).await;
         let tab = chromium.tab().await;
-        let invitation = edge.invite("ada").await;
+        let invitation = edge.invite_at("ada", "ada@mail.test").await;
         tab.go(&invitation).await;
         Self { edge, app, chromium, tab, invitation }
     }
@@ -36,6 +41,11 @@ impl Stage {
         let stage = Self::set().await;
         stage.tab.make_passkey().await;
         stage
+    }
+
+    /// A tab of another browser.
+    pub(crate) async fn stranger(&self) -> Tab {
+        self.chromium.stranger().await
     }
 
     /// A page of the app.

@@ -33,6 +33,12 @@ impl Tab {
         self.add_authenticator(kind).await
     }
 
+    /// Takes what keeps passkeys away, and leaves the tab without: the browser's list offers none, and nobody chooses.
+    pub(crate) async fn lose_passkeys(&self) {
+        self.call("WebAuthn.disable", json!({})).await;
+        self.call("WebAuthn.enable", json!({"enableUI": false})).await;
+    }
+
     /// Plugs in one more.
     pub(crate) async fn add_authenticator(&self, kind: Kind) -> VirtualAuthenticator<'_> {
         let verifies = kind != Kind::WithoutVerification;

@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit e2e conf deny build-needs test-needs
+.PHONY: help demo test lint unit e2e conf deny build-needs test-needs gated-proxy
 
 # Demo and tests share one profile, so that everything is compiled once.
 PROFILE := demo
@@ -28,7 +28,7 @@ demo: build-needs ## Builds everything and runs it with throw-away data; prints 
 	$(CARGO) build --locked --profile $(PROFILE) --bins
 	exec target/$(PROFILE)/patapim-edge demo $(if $(PORT),--port $(PORT))
 
-test: lint conf test-needs ## Everything: lint, conf, then unit and end-to-end tests, browsers included
+test: lint conf test-needs gated-proxy ## Everything: lint, conf, then unit and end-to-end tests, browsers included
 	$(NEXTEST)
 
 lint: build-needs ## Formatting, clippy, each program's features alone, and the dependency policy if cargo-deny is there
@@ -41,14 +41,17 @@ lint: build-needs ## Formatting, clippy, each program's features alone, and the 
 unit: build-needs test-needs ## The tests beside the code
 	$(NEXTEST) --lib --bins
 
-e2e: test-needs ## The tests from outside; ONLY=… names some of them: make e2e ONLY=sign_in::
-	$(CARGO) build --locked --profile $(PROFILE) --example gated_proxy
+e2e: test-needs gated-proxy ## The tests from outside; ONLY=… names some of them: make e2e ONLY=sign_in::
 	$(NEXTEST) --test e2e $(ONLY)
 
 conf: $(PROMTOOL) ## The alert rules and their tests, by promtool; the units, where systemd-analyze is there
 	@$(PROMTOOL) check rules conf/alerts.yml >/dev/null
 	@cd conf && $(PROMTOOL) test rules alerts_test.yml >/dev/null
 	@if command -v systemd-analyze >/dev/null; then $(UNITS_FIT); fi
+
+# The tests run it as its operator would.
+gated-proxy: build-needs
+	$(CARGO) build --locked --profile $(PROFILE) --example gated_proxy
 
 deny: ## Licences, bans, sources and known vulnerabilities of the dependencies, with cargo-deny
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny@$(DENY_VERSION)

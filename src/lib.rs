@@ -42,6 +42,7 @@
 //! | [deployer], [tunnel] | the sign-in site, which knows no Pingora; the agents that dialed in |
 //! | [access] | tokens, sessions, revocation, the gate; knows no HTTP |
 //! | [accounts] | people, passkeys, tunnels, desktops |
+//! | [trail] | what was done, in an order that nobody changes unseen |
 //! | [store], [wire] | what outlives a restart; what edge and agent agree on |
 //! | [names], [clock], [secret], [proof], [metrics], [manual] | the ground |
 //! | [agent] | the desktop side, on [wire] and the ground alone |

@@ -181,6 +181,10 @@ impl Options {
         &self.config.config
     }
 
+    pub(super) fn config_arg(&self) -> &ConfigArg {
+        &self.config
+    }
+
     pub(super) fn json(&self) -> bool {
         self.json
     }

@@ -21,6 +21,23 @@ pub(super) fn ask(config: &ConfigArg, command: &Command) -> Result<Value, Failur
     }
 }
 
+/// As [`ask`], for a command that answers with lines first; `each` gets them.
+pub(super) fn ask_for_lines(
+    config: &ConfigArg,
+    command: &Command,
+    each: impl FnMut(&str) -> std::io::Result<()>,
+) -> Result<(), Failure> {
+    let loaded = crate::config::load_values(&config.config, environment())?;
+    let data_dir = &loaded.config.edge.data_dir;
+    match admin_socket::ask_for_lines(data_dir, command, each) {
+        Ok(Answer::Failed(sentence)) => Err(Failure::Failed(sentence)),
+        Ok(_) => Ok(()),
+        // Whoever reads what we print has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::Failed(why(&error, command, data_dir, &config.config))),
+    }
+}
+
 /// The address of the sign-in site, as far as the configuration knows it.
 pub(super) fn sign_in_site(config: &ConfigArg) -> Result<String, Failure> {
     let edge = crate::config::load_values(&config.config, environment())?.config.edge;

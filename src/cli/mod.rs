@@ -14,6 +14,7 @@ use crate::manual::{CompletionsArgs, ManArgs};
 
 mod admin;
 mod ask;
+mod audit;
 mod backup;
 #[cfg(feature = "agent")]
 mod demo;
@@ -68,6 +69,8 @@ enum Command {
     /// Sessions: who is signed in, and where
     #[command(subcommand)]
     Session(admin::Session),
+    /// What was done here, by whom and from where
+    Audit(audit::Audit),
     /// Signing keys
     #[command(subcommand)]
     Key(key::Key),
@@ -131,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Agent(command) => command.run(),
         Command::Session(command) => command.run(),
         Command::Key(command) => command.run(),
+        Command::Audit(command) => command.run(),
         Command::Backup(args) => backup::backup(args),
         Command::Restore(args) => backup::restore(args),
         Command::Completions(args) => print::text(&args.script(Cli::command())),

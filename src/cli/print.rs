@@ -8,16 +8,18 @@ use super::Failure;
 
 /// Prints `text`, with an end of line if it has none.
 pub(super) fn text(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    match out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.write_all(end.as_bytes()))
-        .and_then(|()| out.flush())
-    {
+    match part(&format!("{text}{end}")) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::because(error)),
         _ => Ok(()),
     }
+}
+
+/// Prints a part of something longer.
+pub(super) fn part(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// Prints one JSON document.

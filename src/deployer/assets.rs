@@ -28,6 +28,7 @@ macro_rules! files {
 const FILES: &[File] = files! {
     "access_tokens.js": "text/javascript; charset=utf-8",
     "account.js": "text/javascript; charset=utf-8",
+    "activity.js": "text/javascript; charset=utf-8",
     "api.js": "text/javascript; charset=utf-8",
     "ask.js": "text/javascript; charset=utf-8",
     "auth.js": "text/javascript; charset=utf-8",

@@ -32,6 +32,7 @@ use crate::trail::Trail;
 
 mod accepted;
 mod access_tokens;
+mod activity;
 mod acts;
 pub mod assets;
 mod browser;
@@ -231,6 +232,7 @@ pub fn router(deployer: Deployer) -> Router {
         .route("/tunnels/{id}/devices/{device}", delete(devices::remove))
         .route("/access-tokens", get(access_tokens::list).post(access_tokens::make))
         .route("/access-tokens/{id}", delete(access_tokens::revoke))
+        .route("/activity", get(activity::list))
         .route("/link", post(link::link))
         .route("/link/poll", post(link::by_code::poll))
         .route("/link/withdraw", post(link::by_code::withdraw))

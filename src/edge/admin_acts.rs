@@ -71,7 +71,9 @@ impl AdminCommands {
             | Command::TunnelList {}
             | Command::SessionList { .. }
             | Command::KeyList {}
-            | Command::Examine {} => {
+            | Command::Examine {}
+            | Command::Audit { .. }
+            | Command::AuditVerify {} => {
                 return None;
             }
         })

@@ -138,6 +138,9 @@ impl AdminCommands {
                 told(KeysRotated { token, assertion, revoked: rotated.ended })
             }
             Command::Examine {} => told(self.examine().await?),
+            Command::AuditVerify {} => told(self.trail.verify().await?),
+            // Answered line by line, where the connection is.
+            Command::Audit { .. } => told(()),
             Command::Backup { to, existing } => told(self.backup(to, existing).await?),
         }
     }

@@ -16,6 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::admin_audit;
 use super::admin_commands::AdminCommands;
 use crate::names::{EmailAddress, SessionId, TunnelId, UserName};
 use crate::store::Existing;
@@ -96,6 +97,15 @@ pub enum Command {
     },
     /// All keys that are good for something.
     KeyList {},
+    /// What was done here, line by line.
+    Audit {
+        /// Only what concerns this person.
+        user: Option<UserName>,
+        /// And what happens from now on.
+        follow: bool,
+    },
+    /// Whether the trail is as it was written.
+    AuditVerify {},
     /// Makes new keys the signing ones.
     KeyRotate {
         /// The old ones are forgotten, and what they signed ends.
@@ -130,6 +140,19 @@ pub enum Answer {
     Done(Value),
     /// Not done; a sentence that says why.
     Failed(String),
+}
+
+/// What is answered to a command that is told line by line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Told {
+    /// One of the lines; more may follow.
+    Line {
+        /// As it is.
+        line: String,
+    },
+    /// That was all.
+    End(Answer),
 }
 
 /// Where the socket is.
@@ -210,12 +233,37 @@ pub fn ask(data_dir: &Path, command: &Command) -> io::Result<Answer> {
     Ok(serde_json::from_str(&answer)?)
 }
 
+/// As [`ask`], for a command that answers with lines before it is done; `each` gets them. They may be long in coming.
+pub fn ask_for_lines(
+    data_dir: &Path,
+    command: &Command,
+    mut each: impl FnMut(&str) -> io::Result<()>,
+) -> io::Result<Answer> {
+    let mut stream = std::os::unix::net::UnixStream::connect(path_in(data_dir))?;
+    let mut line = serde_json::to_vec(command)?;
+    line.push(b'\n');
+    io::Write::write_all(&mut stream, &line)?;
+    for line in io::BufRead::lines(io::BufReader::new(stream)) {
+        match serde_json::from_str(&line?)? {
+            Told::Line { line } => each(&line)?,
+            Told::End(answer) => return Ok(answer),
+        }
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
+}
+
 async fn answer(mut stream: UnixStream, commands: &AdminCommands) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
     let mut line = Vec::new();
-    let mut asked = BufReader::new(reading.take(LONGEST));
-    timeout(PATIENCE, asked.read_until(b'\n', &mut line)).await??;
+    let mut asked_on = BufReader::new(reading.take(LONGEST));
+    timeout(PATIENCE, asked_on.read_until(b'\n', &mut line)).await??;
     let answer = match serde_json::from_slice::<Command>(&line) {
+        Ok(Command::Audit { user, follow }) => {
+            let asked = admin_audit::Asked { user, follow };
+            admin_audit::tell(&commands.trail, &asked, asked_on.into_inner().into_inner(), &mut writing)
+                .await?;
+            Answer::Done(Value::Null)
+        }
         Ok(command) => match commands.run(command).await {
             Ok(done) => Answer::Done(done),
             Err(error) => Answer::Failed(error.to_string()),

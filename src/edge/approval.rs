@@ -1,6 +1,7 @@
 //! The desktop's leave: asked for before a session's first request goes over an agent's connection, and not again.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Edge;
 use crate::access::{Cause, Method, Permit, Session, Sessions, Target};
@@ -9,6 +10,9 @@ use crate::names::{SessionId, TunnelId};
 use crate::trail::{Act, By, Event, Trail};
 use crate::tunnel::{AgentLink, Approved, Standing, Verdict, Verdicts, Watched};
 use crate::wire::approval::{Ask, Credential, Passing, PasskeyFacts, PublicKey};
+
+/// From this many approvals on, those of sessions that are over are forgotten.
+const TIDY_FROM: usize = 1024;
 
 /// Why an admitted session gets no stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,9 +108,13 @@ async fn passkey(accounts: &Accounts, permit: &Permit) -> Result<PasskeyFacts, W
 
 /// What follows from a desktop's verdict: what it would not have is over, and what it approved is known at the deployer.
 pub(super) fn verdicts(sessions: Arc<Sessions>, trail: Arc<Trail>) -> Verdicts {
+    let approved = Mutex::<HashMap<SessionId, Arc<Session>>>::default();
     Arc::new(move |tunnel: &TunnelId, session: &SessionId, verdict| {
         // A desktop has a say in sessions of its own tunnel and in no others.
         let Some(session) = sessions.of_tunnel(session, tunnel) else { return Box::pin(async {}) };
+        if verdict == Verdict::Approved && !is_first(&approved, &session) {
+            return Box::pin(async {});
+        }
         let (act, cause) = match verdict {
             Verdict::Served => (None, None),
             Verdict::Approved => (Some(Act::DeviceApproved), None),
@@ -129,4 +137,13 @@ pub(super) fn verdicts(sessions: Arc<Sessions>, trail: Arc<Trail>) -> Verdicts {
             }
         })
     })
+}
+
+/// Whether a session's approval is heard for the first time: an agent may say the same for ever, and fills no disk.
+fn is_first(approved: &Mutex<HashMap<SessionId, Arc<Session>>>, session: &Arc<Session>) -> bool {
+    let mut approved = approved.lock().unwrap_or_else(PoisonError::into_inner);
+    if approved.len() >= TIDY_FROM && approved.len().is_power_of_two() {
+        approved.retain(|_, session| !session.cut().is_cancelled());
+    }
+    approved.insert(session.id().clone(), Arc::clone(session)).is_none()
 }

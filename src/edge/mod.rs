@@ -50,6 +50,7 @@ mod access_token;
 mod acts;
 mod admin;
 mod admin_acts;
+mod admin_audit;
 mod agents;
 mod answer;
 mod approval;

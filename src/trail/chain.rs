@@ -204,7 +204,6 @@ impl std::fmt::Display for Flaw {
 
 /// What came of holding a trail against its chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Verified {
     /// How many entries there were when it was asked.
     pub entries: u64,

@@ -40,7 +40,6 @@ pub enum Act {
     PhoneCodeMade,
     PhoneCodeUsed,
     PhoneCodeRefused,
-    PhoneAsked,
     PhoneApproved,
     PhoneDenied,
     // Tunnels and their desktops.

@@ -22,7 +22,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("demo", &["config", "edge", "deployer", "tunnel", "access", "accounts", "store", "wire", "agent"]),
     (
         "cli",
-        &["config", "demo", "edge", "deployer", "tunnel", "access", "accounts", "store", "wire", "agent"],
+        &[
+            "config", "demo", "edge", "deployer", "tunnel", "access", "accounts", "trail", "store", "wire",
+            "agent",
+        ],
     ),
 ];
 

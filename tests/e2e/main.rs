@@ -4,6 +4,7 @@
 //! events, never for time to pass.
 
 mod approvals;
+mod audit;
 mod backup;
 mod bad_days;
 mod browser;

@@ -2,6 +2,7 @@
 
 import { forgetMadeToken, showAccessTokens, startAccessTokens } from "./access_tokens.js";
 import { signedIn } from "./account.js";
+import { showActivity } from "./activity.js";
 import { call } from "./api.js";
 import { line, signInHere, sure, withFreshSignIn } from "./ask.js";
 import { browser, suggestedName } from "./device_name.js";
@@ -157,6 +158,7 @@ async function load() {
   show(sessions.length > 0, "end-all");
   showAccessTokens(tokens, tunnels, act);
   showFallbacks(fallbacks);
+  showActivity();
   signedIn(true);
   show(false, "signed-out");
   show(true, "settings");

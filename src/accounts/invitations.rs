@@ -40,8 +40,13 @@ pub(super) fn invitation_key(ticket: &TicketHash) -> Key {
 impl Accounts {
     /// Makes an invitation; the ticket is shown once.
     pub async fn invite(&self, user: &UserId) -> Result<SecretText, AccountError> {
+        self.invite_for(user, LIFETIME).await
+    }
+
+    /// Makes one that is good for so long.
+    pub async fn invite_for(&self, user: &UserId, lifetime: Duration) -> Result<SecretText, AccountError> {
         let ticket = SecretText::random(&*self.entropy);
-        let expires_at = self.clock.now() + LIFETIME;
+        let expires_at = self.clock.now() + lifetime;
         let invitation = Invitation { user: user.clone(), expires_at };
         let tx = Tx::new().when(Cond::Present(user_key(user))).put_until(
             invitation_key(&TicketHash::from(&ticket)),

@@ -52,6 +52,7 @@ mod origin_check;
 pub mod pages;
 mod passkeys;
 mod payload;
+mod phone;
 mod problem;
 mod providers;
 mod return_to;
@@ -174,6 +175,7 @@ struct Site {
     origin: String,
     limits: link::Limits,
     guesses: sign_in::Limits,
+    phones: phone::Codes,
 }
 
 impl std::ops::Deref for Site {
@@ -200,6 +202,7 @@ pub fn router(deployer: Deployer) -> Router {
         origin,
         guesses: sign_in::Limits::default(),
         limits: link::Limits::default(),
+        phones: phone::Codes::default(),
     });
 
     let api = Router::new()
@@ -233,6 +236,13 @@ pub fn router(deployer: Deployer) -> Router {
         .route("/access-tokens", get(access_tokens::list).post(access_tokens::make))
         .route("/access-tokens/{id}", delete(access_tokens::revoke))
         .route("/activity", get(activity::list))
+        .route("/phone-codes", post(phone::make))
+        .route("/phone-codes/scan", post(phone::scan))
+        .route("/phone-codes/ask", post(phone::ask))
+        .route("/phone-codes/poll", post(phone::poll))
+        .route("/phone-codes/{id}/wait", post(phone::wait))
+        .route("/phone-codes/{id}/approve", post(phone::approve))
+        .route("/phone-codes/{id}/deny", post(phone::deny))
         .route("/link", post(link::link))
         .route("/link/poll", post(link::by_code::poll))
         .route("/link/withdraw", post(link::by_code::withdraw))
@@ -251,6 +261,7 @@ pub fn router(deployer: Deployer) -> Router {
         .route(sign_in::magic_link::PAGE, get(site_pages::email))
         .route("/enrol", get(site_pages::enrol))
         .route("/link", get(site_pages::link))
+        .route("/phone", get(site_pages::phone))
         .route("/settings/security", get(site_pages::security))
         .route("/assets/{version}/{name}", get(site_pages::asset))
         .route(key_set::PATH, get(key_set::publish))

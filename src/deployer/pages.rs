@@ -52,6 +52,8 @@ pub enum Page {
     Enrol,
     /// `/link`: approve the linking of a desktop.
     Link,
+    /// `/phone`: go on at a phone that scanned a code.
+    Phone,
     /// `/settings/security`: passkeys and sessions.
     Security,
     /// There is no such page.
@@ -91,6 +93,12 @@ struct Link {
 }
 
 #[derive(Template)]
+#[template(path = "phone.html")]
+struct Phone {
+    assets: &'static str,
+}
+
+#[derive(Template)]
 #[template(path = "security.html")]
 struct Security {
     assets: &'static str,
@@ -106,7 +114,7 @@ struct Sorry {
 }
 
 /// Every page once, in the order of the enum.
-static RENDERED: LazyLock<[String; 8]> = LazyLock::new(|| {
+static RENDERED: LazyLock<[String; 9]> = LazyLock::new(|| {
     let assets = assets::prefix();
     [
         written(&Home { assets }),
@@ -114,6 +122,7 @@ static RENDERED: LazyLock<[String; 8]> = LazyLock::new(|| {
         written(&Email { assets }),
         written(&Enrol { assets }),
         written(&Link { assets }),
+        written(&Phone { assets }),
         written(&Security { assets }),
         written(&Sorry {
             assets,
@@ -139,7 +148,13 @@ impl Page {
     /// The status that goes with it.
     pub const fn status(self) -> u16 {
         match self {
-            Self::Home | Self::Auth | Self::Email | Self::Enrol | Self::Link | Self::Security => 200,
+            Self::Home
+            | Self::Auth
+            | Self::Email
+            | Self::Enrol
+            | Self::Link
+            | Self::Phone
+            | Self::Security => 200,
             Self::NotFound => 404,
             Self::Failed => 500,
         }
@@ -155,12 +170,13 @@ pub(super) fn written(page: &impl Template) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Page; 8] = [
+    const ALL: [Page; 9] = [
         Page::Home,
         Page::Auth,
         Page::Email,
         Page::Enrol,
         Page::Link,
+        Page::Phone,
         Page::Security,
         Page::NotFound,
         Page::Failed,

@@ -37,6 +37,7 @@ enum Kind {
     InvitationRefused,
     LinkRefused,
     LinkCodeRefused,
+    PhoneCodeRefused,
     AuthorizationPending,
     SlowDown,
     ExpiredToken,
@@ -87,6 +88,7 @@ impl Kind {
             }
             Self::LinkRefused => (StatusCode::FORBIDDEN, "link-refused", "The link token is not good"),
             Self::LinkCodeRefused => (StatusCode::FORBIDDEN, "link-code-refused", "The code is not good"),
+            Self::PhoneCodeRefused => (StatusCode::FORBIDDEN, "phone-code-refused", "The code is not good"),
             Self::AuthorizationPending => {
                 (StatusCode::BAD_REQUEST, "authorization-pending", "Nobody has decided yet")
             }
@@ -254,6 +256,13 @@ impl Problem {
         const DETAIL: &str = "This code was used, has expired, or never was. Run `patapim-agent link` again \
                               for a new one.";
         Self::new(Kind::LinkCodeRefused, DETAIL)
+    }
+
+    /// One answer for a code that never was, is late, or was scanned by somebody else.
+    pub(super) fn phone_code_refused() -> Self {
+        const DETAIL: &str = "This code was used or has expired. Have your computer show a new one; if it says that a \
+                              phone has scanned the old one and that was not you, deny it there.";
+        Self::new(Kind::PhoneCodeRefused, DETAIL)
     }
 
     pub(super) fn too_many_guesses() -> Self {

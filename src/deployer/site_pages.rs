@@ -37,6 +37,10 @@ pub(super) async fn link() -> Response {
     page(Page::Link)
 }
 
+pub(super) async fn phone() -> Response {
+    page(Page::Phone)
+}
+
 pub(super) async fn security() -> Response {
     page(Page::Security)
 }

@@ -211,6 +211,7 @@ async fn no_secret_is_in_the_trail_after_a_whole_journey() {
         )
         .await
         .json();
+    let code = ada.api_post("/phone-codes", &json!({"tunnel": TUNNEL})).await.must_be(201).json();
     let link_token = edge.admin(&["agent", "token", "--user", "ada"]).await;
 
     let text = std::fs::read_to_string(file(&edge)).expect("the trail");
@@ -222,6 +223,7 @@ async fn no_secret_is_in_the_trail_after_a_whole_journey() {
         cookie(&ada.deployer, crate::rig::journey::DEPLOYER),
         made["token"].as_str().expect("a token").to_owned(),
         link_token["token"].as_str().expect("a token").to_owned(),
+        code["url"].as_str().expect("a link").rsplit('=').next().expect("a code").to_owned(),
         "secret-path".to_owned(),
         "private=query".to_owned(),
     ];

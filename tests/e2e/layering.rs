@@ -49,6 +49,7 @@ const BELONGS_TO: &[(&str, &[&str])] = &[
     ("clap_complete", &["manual"]),
     ("clap_mangen", &["manual"]),
     ("psl", &["cli"]),
+    ("qrcode", &["agent", "deployer"]),
 ];
 
 #[test]

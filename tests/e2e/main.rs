@@ -23,6 +23,7 @@ mod manual;
 mod monitoring;
 mod operation;
 mod passkeys;
+mod phone;
 mod plugin;
 mod reload;
 mod rig;

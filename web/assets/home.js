@@ -5,6 +5,7 @@ import { call } from "./api.js";
 import { copies } from "./copy.js";
 import { explain } from "./explain.js";
 import { byId, el, hush, say, show, when } from "./page.js";
+import { codeShown, phoneButton } from "./phone_code.js";
 
 // Where a sign-in for a tunnel that is not one's own ends; whether there is such a tunnel is not told.
 const noAccess = new URLSearchParams(location.search).has("no-access");
@@ -18,7 +19,8 @@ function card(tunnel) {
         el("span", { class: tunnel.online ? "dot on" : "dot" }),
         ...state,
         tunnel.desktop ? ` · ${tunnel.desktop}` : "",
-        tunnel.name ? ` · ${tunnel.id}` : "")));
+        tunnel.name ? ` · ${tunnel.id}` : "")),
+    phoneButton(tunnel));
 }
 
 function list(tunnels) {
@@ -62,5 +64,5 @@ byId("edge-url").textContent = location.origin;
 copies(byId("copy-link"), byId("link-command"));
 copies(byId("copy-run"), byId("run-command"));
 // A desktop may have come or gone while the page was out of sight.
-document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && load());
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && !codeShown() && load());
 load();

@@ -21,7 +21,7 @@ pub(super) struct BackupArgs {
     /// The file to write; the server writes it, as the user that it runs as
     #[arg(value_name = "TO")]
     to: PathBuf,
-    /// Take the place of a file that is there already
+    /// Take the place of a file that is there already, once the backup is whole
     #[arg(long)]
     replace: bool,
     #[command(flatten)]

@@ -42,7 +42,7 @@ pub enum CommandError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is no backup.
-    #[error("{0}; there is no backup")]
+    #[error("there is no backup: {0}")]
     Backup(#[from] BackupError),
     /// It was done, or not even begun, and the trail does not take it.
     #[error(transparent)]

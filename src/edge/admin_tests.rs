@@ -241,7 +241,7 @@ async fn a_backup_is_written_once_and_over_another_only_when_told_to() {
     assert_eq!(made["bytes"], about.len());
     assert_eq!(about.permissions().mode() & 0o777, 0o600);
     let again = office.ask(order("kept")).await.expect_err("there already");
-    assert!(again.contains("is there already; there is no backup"), "{again}");
+    assert!(again.contains("there is no backup") && again.contains("is there already"), "{again}");
     office.done(json!({"command": "user-add", "name": "ada"})).await;
     office.done(order("replaced")).await;
     let copy = SqliteFile::open(&to).expect("a store").start(SystemClock::not_before(Timestamp::default()));

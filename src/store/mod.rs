@@ -233,7 +233,7 @@ pub enum Existing {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BackupError {
     /// A file is there already.
-    #[error("{} is there already", .0.display())]
+    #[error("{} is there already, and a backup takes its place only if told to", .0.display())]
     Exists(PathBuf),
     /// The system did not let us write it.
     #[error("{} cannot be written: {cause}; the folder must exist, have space, and be writable to the server's user", path.display())]

@@ -9,6 +9,7 @@ mod backup;
 mod bad_days;
 mod browser;
 mod ceremonies;
+mod commands;
 mod cuts;
 mod demo;
 mod doctor;

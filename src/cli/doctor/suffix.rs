@@ -34,9 +34,9 @@ pub(super) fn public_suffix(hosts: &PublicHosts) -> Finding {
     Finding::ok(
         Check::PublicSuffix,
         format!(
-            "{tunnels} is not on the public-suffix list that this version knows: to browsers all tunnels are one site, and the \
-             edge alone keeps them apart (its cookies are bound to one host, requests across tunnels are refused); an app's own \
-             cookies should be __Host- cookies. Where people do not trust one another, have {tunnels} listed: publicsuffix.org"
+            "{tunnels} is not on the public-suffix list: to browsers all tunnels are one site, and the edge alone keeps them apart; \
+             apps behind them should use __Host- cookies, and where people do not trust one another, {tunnels} should be \
+             listed (publicsuffix.org)"
         ),
     )
 }

@@ -169,7 +169,7 @@ pub(super) async fn change_password(
     site.accounts.set_password(&user.id, new).await?;
     end_sessions(&site, &user.id, Fallback::Password).await?;
     site.trail.record(did(Act::PasswordSet, &session, &browser)).await?;
-    tell(&site, &session, &browser, Notice::Renewed(Fallback::Password)).await;
+    tell(&site, session.user(), session.user_name(), &browser, Notice::Renewed(Fallback::Password)).await;
     shown(&site, &user.id).await
 }
 
@@ -184,7 +184,7 @@ pub(super) async fn make_backup_codes(
     let codes = site.accounts.make_backup_codes(user).await?;
     end_sessions(&site, user, Fallback::BackupCodes).await?;
     site.trail.record(did(Act::BackupCodesMade, &session, &browser)).await?;
-    tell(&site, &session, &browser, Notice::Renewed(Fallback::BackupCodes)).await;
+    tell(&site, session.user(), session.user_name(), &browser, Notice::Renewed(Fallback::BackupCodes)).await;
     let codes: Vec<_> = codes.iter().map(ToString::to_string).collect();
     Ok((StatusCode::CREATED, Json(json!({ "codes": codes }))).into_response())
 }
@@ -209,7 +209,7 @@ async fn switch(
         let act = if enabled { Act::FallbackTurnedOn } else { Act::FallbackTurnedOff };
         site.trail.record(did(act, session, browser).named(fallback.device_name())).await?;
         let notice = if enabled { Notice::SwitchedOn(fallback) } else { Notice::SwitchedOff(fallback) };
-        tell(site, session, browser, notice).await;
+        tell(site, user, session.user_name(), browser, notice).await;
     }
     shown(site, user).await
 }

@@ -6,7 +6,7 @@
 use super::Site;
 use super::browser::Browser;
 use super::mail::Letter;
-use crate::access::{Method, Session, SignIn};
+use crate::access::{Method, SignIn};
 use crate::accounts::Fallback;
 use crate::names::{UserId, UserName};
 
@@ -52,14 +52,14 @@ impl Notice<'_> {
     }
 }
 
-/// Tells of something that `session` did.
-pub(super) async fn tell(site: &Site, session: &Session, browser: &Browser, notice: Notice<'_>) {
+/// Tells a person of something that was done to their account.
+pub(super) async fn tell(site: &Site, user: &UserId, name: &UserName, browser: &Browser, notice: Notice<'_>) {
     let what = notice.subject();
     let happened = match notice.passkey() {
         Some(name) => format!("{what}: “{name}”."),
         None => format!("{what}."),
     };
-    mail(site, session.user(), session.user_name(), browser, what, happened).await;
+    mail(site, user, name, browser, what, happened).await;
 }
 
 /// Tells of a sign-in by a fallback.

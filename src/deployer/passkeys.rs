@@ -150,11 +150,7 @@ pub(super) async fn finish_registration(
     let by = if invitation.is_some() { "by an invitation" } else { "by a fresh sign-in" };
     site.trail.record(event.because(by)).await?;
 
-    if let Some(session) = &browser.session
-        && invitation.is_none()
-    {
-        tell(&site, session, &browser, Notice::PasskeyRegistered(&passkey.name)).await;
-    }
+    tell(&site, &user.id, &user.name, &browser, Notice::PasskeyRegistered(&passkey.name)).await;
     let session = match invitation {
         Some(_) => Some(first_session(&site, &browser, user, &passkey, now).await?),
         None => None,
@@ -259,7 +255,7 @@ pub(super) async fn remove(
     site.sessions.revoke(&Target::Device(device.clone()), Cause::Passkey).await?;
     let name = name.unwrap_or_default();
     site.trail.record(did(Act::PasskeyRevoked, &session, &browser).device(&device, &name)).await?;
-    tell(&site, &session, &browser, Notice::PasskeyRevoked(&name)).await;
+    tell(&site, session.user(), session.user_name(), &browser, Notice::PasskeyRevoked(&name)).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

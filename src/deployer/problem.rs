@@ -401,10 +401,9 @@ impl From<AccountError> for Problem {
                 "As many desktops of this network as may wait to be linked already. Decide about one of them, \
                  or try again in a quarter of an hour.",
             ),
-            AccountError::Busy => Self {
-                cause: Some(error.to_string()),
-                ..Self::new(Kind::Unavailable, "Too many sign-ins at once. Please try again in a moment.")
-            },
+            AccountError::Busy => {
+                Self::new(Kind::Unavailable, "Too many sign-ins at once. Please try again in a moment.")
+            }
             AccountError::Disabled => Self::sign_in_refused("This account is switched off."),
             AccountError::Contended => Self::new(Kind::Overtaken, "Please look again, then try again."),
             AccountError::Store(error) => error.into(),

@@ -13,8 +13,9 @@ function state(id, on, parts) {
   byId(`${id}-state`).replaceChildren(...parts);
 }
 
-/** Shows how things are: the answer of `GET /fallbacks`. */
-export function showFallbacks({ backup_codes, magic_link, password }) {
+/** Shows how things are: the answer of `GET /fallbacks`, and whose, for the browser that keeps passwords. */
+export function showFallbacks({ backup_codes, magic_link, password }, user) {
+  byId("password-account").defaultValue = user;
   const made = backup_codes.changed_at !== null;
   state("codes", backup_codes.enabled, !made
     ? ["Off. Ten codes to keep on paper; each signs you in once."]

@@ -157,8 +157,8 @@ async function load() {
   byId("sessions").replaceChildren(...sessions.map(sessionRow));
   show(sessions.length > 0, "end-all");
   showAccessTokens(tokens, tunnels, act);
-  showFallbacks(fallbacks);
   showActivity();
+  showFallbacks(fallbacks, sessions.length > 0 ? sessions[0].user : "");
   signedIn(true);
   show(false, "signed-out");
   show(true, "settings");

@@ -233,7 +233,7 @@ async fn a_fallback_session_changes_no_factor_and_registers_a_passkey_only_once_
     let made = super::Key::new().create(&begun["publicKey"], super::ORIGIN_OF_OURS, |_| ());
     let ceremony = begun["ceremony"].as_str().expect("a ceremony");
     phone.post(&format!("/passkeys/registration/{ceremony}"), &made).await.must_be(StatusCode::CREATED);
-    house.mails.about("A passkey was registered for your account", 1).await;
+    house.mails.about("A passkey was registered for your account", 2).await;
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub(super) async fn tell(
     mut reading: ReadHalf<'_>,
     writing: &mut WriteHalf<'_>,
 ) -> io::Result<()> {
-    let mut reader = trail.reader();
+    let mut reader = trail.reader().await.map_err(io::Error::other)?;
     loop {
         let lines = reader.lines().await?;
         if !lines.is_empty() {

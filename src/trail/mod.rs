@@ -191,9 +191,11 @@ impl Trail {
         read.map_err(|error| self.unreadable(&error))
     }
 
-    /// Reads all lines from the first one on, and then those to come.
-    pub fn reader(&self) -> Reader {
-        Reader::new(self.path.clone(), self.head.clone())
+    /// Reads all lines from the first one on, and then those to come. What was noted before is among them: the writer
+    /// has taken it by then.
+    pub async fn reader(&self) -> Result<Reader, TrailError> {
+        self.measure().await?;
+        Ok(Reader::new(self.path.clone(), self.head.clone()))
     }
 
     /// Writes down what was only counted so far; before the end.

@@ -205,7 +205,7 @@ async fn a_reader_gets_all_lines_and_then_those_to_come() {
     let desk = Desk::new();
     let trail = desk.open().await;
     ten(&trail).await;
-    let mut reader = trail.reader();
+    let mut reader = trail.reader().await.expect("a reader");
     let text = String::from_utf8(reader.lines().await.expect("read")).expect("text");
     assert_eq!(text.lines().collect::<Vec<_>>(), desk.lines());
     assert!(reader.lines().await.expect("read").is_empty());

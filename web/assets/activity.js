@@ -8,8 +8,6 @@ const quoted = (text) => `“${text}”`;
 const device = ({ device_name }) => device_name || "a passkey";
 const named = ({ name }, otherwise) => (name ? quoted(name) : otherwise);
 const who = ({ by }, person, operator) => (by === "operator" ? operator : person);
-const FALLBACKS = { backup_code: "backup codes", magic_link: "email verification", password: "the password" };
-const fallback = ({ method }) => FALLBACKS[method] || "a fallback";
 const METHODS = { backup_code: "a backup code", magic_link: "a sign-in link", password: "the password" };
 const means = (event) => METHODS[event.method] || device(event);
 
@@ -28,8 +26,8 @@ const SENTENCES = {
   "passkey-counter-went-back": (event) => `${quoted(device(event))} may have been copied: its counter went back, and it was refused`,
   "access-token-made": (event) => `Made the access token ${named(event, "without a name")} for ${event.tunnel}`,
   "access-token-revoked": (event) => `Revoked the access token ${named(event, "without a name")}`,
-  "fallback-turned-on": (event) => `Turned on ${fallback(event)}`,
-  "fallback-turned-off": (event) => `Turned off ${fallback(event)}`,
+  "fallback-turned-on": (event) => `Turned on the fallback ${named(event, "")}`,
+  "fallback-turned-off": (event) => `Turned off the fallback ${named(event, "")}`,
   "backup-codes-made": () => "Made new backup codes; the former ones are good for nothing",
   "password-set": () => "Set a new password",
   "magic-link-sent": () => "A sign-in link was sent to your address",

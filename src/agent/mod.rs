@@ -29,6 +29,7 @@ mod linking;
 mod listing;
 mod local;
 mod notify;
+mod panel;
 mod qr;
 mod run;
 mod serve;

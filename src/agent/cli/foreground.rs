@@ -1,5 +1,6 @@
 //! `patapim-agent run`: an agent in the foreground, saying how things stand, until it is interrupted.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -11,9 +12,10 @@ use super::{Failure, RunArgs, print, warn};
 use crate::agent::approvals::Shown;
 use crate::agent::console::Console;
 use crate::agent::listing::short;
+use crate::agent::panel::{Panel, PanelError, Shows};
 use crate::agent::{Agent, AgentState, AppAddress, Desk, Home, Link, Pace, RunError, notify, run};
 use crate::clock::{SystemClock, Timestamp};
-use crate::secret::SystemEntropy;
+use crate::secret::{Entropy, SystemEntropy};
 
 pub(super) async fn run_until_interrupted(args: RunArgs) -> Result<(), Failure> {
     let mut app = AppAddress::parse(&args.to).map_err(Failure::usage)?;
@@ -34,6 +36,14 @@ pub(super) async fn run_until_interrupted(args: RunArgs) -> Result<(), Failure> 
     let console = Console::open(home, states.clone(), Arc::clone(&desk), shutdown.clone(), &*entropy).await;
     if let Err(error) = &console {
         warn(format!("`patapim-agent status` will not see this agent: {error}"));
+    }
+    let panel = match args.panel {
+        Some(address) => Some(open_panel(address, &args, &link, &desk, states.clone(), &*entropy).await?),
+        None => None,
+    };
+    if let Some(panel) = &panel {
+        // A secret, for whoever sits here: this terminal is where it belongs.
+        print(format!("Panel: {}", panel.link().reveal()));
     }
     let shown = app.to_string();
     let _announcing = AbortOnDropHandle::new(tokio::spawn(announce(Arc::clone(&desk))));
@@ -56,6 +66,21 @@ pub(super) async fn run_until_interrupted(args: RunArgs) -> Result<(), Failure> 
         // What keeps a program running must not start these again: somebody has to mend the link first.
         RunError::Trust(_) | RunError::Replaced | RunError::Unlinked => Failure::configuration(error),
         RunError::Outdated(_) => Failure::failed(error),
+    })
+}
+
+async fn open_panel(
+    address: SocketAddr,
+    args: &RunArgs,
+    link: &Link,
+    desk: &Arc<Desk>,
+    states: watch::Receiver<AgentState>,
+    entropy: &dyn Entropy,
+) -> Result<Panel, Failure> {
+    let shows = Shows { name: link.name.clone(), url: link.tunnel_url.clone(), trust: args.trust.into() };
+    Panel::open(address, shows, Arc::clone(desk), states, entropy).await.map_err(|error| match error {
+        PanelError::NotLoopback(_) => Failure::usage(error),
+        PanelError::Listen(..) => Failure::failed(error),
     })
 }
 

@@ -9,6 +9,7 @@ mod link;
 
 use std::fmt::Display;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ struct RunArgs {
     host_header: Option<String>,
     /// Where to show the local panel, for example 127.0.0.1:7717
     #[arg(long, value_name = "ADDRESS")]
-    panel: Option<String>,
+    panel: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,6 +2,7 @@
 
 mod decisions;
 mod lasting;
+mod panel;
 mod waiting;
 
 use http::Method;
@@ -51,7 +52,9 @@ impl Asking {
         asking
     }
 
+    /// In a browser that knows nothing of earlier sign-ins, so that their end is nothing to wait for.
     async fn signs_in_and_waits(&mut self) -> Value {
+        self.ada.browser = self.edge.visitor();
         let page = self.page("/");
         let answer = self.ada.open(&page).await.must_be(200);
         assert!(answer.url.path() == "/.patapim/waiting", "{}", answer.url);

@@ -30,6 +30,7 @@ mod reload;
 mod rig;
 mod scripts;
 mod sessions;
+mod settings;
 mod sign_in;
 mod tokens;
 mod tunnel;

@@ -197,9 +197,10 @@ mod in_a_browser {
         tab.until(&format!("{text} === ''")).await;
         tab.go(&settings).await;
         tab.click("Revoke Backup").await;
+        tab.until("document.querySelector('.dialog')").await;
         let shown = tab.text().await;
         assert!(shown.contains(TUNNEL) && !shown.contains(&token[..12]), "{shown}");
-        tab.eval("document.querySelector('.access-token .confirm').click()").await;
+        tab.click("Revoke").await;
         tab.until("document.body.innerText.includes('Revoked.') && !document.querySelector('.access-token')")
             .await;
         script().await.must_be(401);

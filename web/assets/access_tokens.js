@@ -1,10 +1,11 @@
 // Access tokens: listed, made, shown once, revoked.
 
 import { call } from "./api.js";
-import { sure, withFreshSignIn } from "./ask.js";
+import { attempt, withFreshSignIn } from "./ask.js";
 import { copies } from "./copy.js";
+import { ask } from "./dialog.js";
 import { busy, byId, day, el, hush, isBusy, say, show, when } from "./page.js";
-import { path, row, rowOf, spaced } from "./rows.js";
+import { action, fill, path, row, spaced, title } from "./rows.js";
 
 const DAY = 24 * 60 * 60 * 1000;
 
@@ -12,13 +13,10 @@ const form = byId("token-form");
 const opener = byId("token-button");
 
 function tokenRow(token, act) {
-  const revoke = async (event) => {
-    const place = rowOf(event);
-    const text = `Revoke “${token.name}”? Whatever uses it is refused from now on, and what it has open closes at once.`;
-    if (await sure(place, text, "Revoke")) {
-      act(place, "tokens-title", "Revoked.", () => call("DELETE", path("access-tokens", token)));
-    }
-  };
+  const revoke = () =>
+    ask(`Revoke “${token.name}”?`, ["Whatever uses it is refused from now on, and what it has open closes at once."],
+      { text: "Revoke", class: "danger", doing: "Revoking …" },
+      () => attempt(() => act("Revoked.", () => call("DELETE", path("access-tokens", token)))));
   const known = [
     [el("code", {}, token.tunnel)],
     spaced([
@@ -27,14 +25,12 @@ function tokenRow(token, act) {
       token.last_used_at ? ["Last used ", when(token.last_used_at)] : ["Never used"],
     ]),
   ];
-  return row("access-token", token, el("strong", { class: "name" }, token.name), known, [
-    el("button", { class: "revoke quiet", type: "button", "aria-label": `Revoke ${token.name}`, onclick: revoke }, "Revoke"),
-  ]);
+  return row("access-token", title(token.name), known, [action("revoke", "Revoke", token.name, revoke)]);
 }
 
-/** Shows how things are. `act` does something in a row and then shows how things are again. */
-export function showAccessTokens(tokens, tunnels, act) {
-  byId("tokens").replaceChildren(...tokens.map((token) => tokenRow(token, act)));
+/** Shows how things are; `act` as for passkeys. */
+export function showAccessTokens({ tokens, tunnels }, act) {
+  fill(byId("tokens"), tokens, (token) => tokenRow(token, act), "No script has one yet.");
   const chosen = byId("token-tunnel").value;
   byId("token-tunnel").replaceChildren(...tunnels.map((tunnel) =>
     el("option", { value: tunnel.id, selected: tunnel.id === chosen }, tunnel.name ? `${tunnel.name} (${tunnel.id})` : tunnel.id)));
@@ -75,7 +71,7 @@ export function startAccessTokens(load, fail) {
     hush();
     const done = busy(button, "Making it …");
     try {
-      const made = await withFreshSignIn(form.parentElement, () => {
+      const made = await withFreshSignIn(() => {
         const expires = new Date(Date.now() + Number(byId("token-term").value) * DAY).toISOString();
         return call("POST", "/access-tokens", { name, tunnel: byId("token-tunnel").value, expires_at: expires });
       });

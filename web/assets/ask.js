@@ -1,81 +1,61 @@
-// Questions that open under what they are about: a plain disclosure, because Safari 14 has no <dialog>.
+// The questions that pages ask: are you sure, what shall it be called, is it still you.
 
+import { ask } from "./dialog.js";
 import { explain } from "./explain.js";
-import { busy, el, hush, isBusy, say } from "./page.js";
+import { busy, el, hush, say } from "./page.js";
 import { SignIn } from "./sign_in.js";
 
-let closeOpen = () => {};
+/** Are you sure? `details` are sentences or elements. */
+export const sure = (question, details, yes) => ask(question, details, { text: yes, class: "danger" }, async () => true);
 
-/**
- * Opens a question in `place`, one at a time on a page. `answer` is called by the confirming button and closes the
- * question by returning true. Gives true if it did, false if the person thought better of it.
- */
-function question(place, label, fields, yes, answer) {
-  closeOpen();
-  hush();
-  const before = document.activeElement;
-  return new Promise((resolve) => {
-    const close = (result) => {
-      form.remove();
-      closeOpen = () => {};
-      if (before && before.isConnected) {
-        before.focus();
-      }
-      resolve(result);
-    };
-    const confirm = el("button", { class: `confirm ${yes.class}`, type: "submit" }, yes.text);
-    const form = el("form", { class: "ask", "aria-label": label },
-      ...fields,
-      el("div", { class: "actions" },
-        confirm,
-        el("button", { class: "cancel quiet", type: "button", onclick: () => close(false) }, "Cancel")));
-    form.addEventListener("submit", async (event) => {
-      event.preventDefault();
-      if (!isBusy(confirm) && (await answer(confirm))) {
-        close(true);
-      }
-    });
-    form.addEventListener("keydown", (event) => event.key === "Escape" && close(false));
-    closeOpen = () => close(false);
-    place.append(form);
-    (form.querySelector("input") || confirm).focus();
+/** A field of a question, and what it is for. */
+export const field = (label, input, hint) =>
+  el("label", { class: "field" }, el("span", { class: "label" }, label), input, hint ? el("span", { class: "hint" }, hint) : null);
+
+/** Says what went wrong, in the question if one is open. */
+export function sayError(error) {
+  const said = explain(error);
+  if (said) {
+    say("bad", said.what, said.next);
+  }
+}
+
+/** Asks for a line of text and does `act` with it; the question stays open until that worked. */
+export function line(title, label, value, yes, act) {
+  const input = el("input", { type: "text", maxlength: "64", required: true, autocomplete: "off" });
+  input.value = value;
+  return ask(title, [field(label, input)], { text: yes, class: "primary" }, async () => {
+    const text = input.value.trim();
+    return text !== "" && attempt(() => act(text));
   });
 }
 
-/** "Are you sure?" */
-export const sure = (place, text, yes) =>
-  question(place, text, [el("p", {}, text)], { text: yes, class: "danger" }, () => true);
-
-/** Asks for a line of text; gives it, or null. */
-export async function line(place, label, value, yes) {
-  const input = el("input", { type: "text", maxlength: "64", required: true, autocomplete: "off", "aria-label": label });
-  input.value = value;
-  const given = await question(place, label, [input], { text: yes, class: "primary" }, () => input.value.trim() !== "");
-  return given ? input.value.trim() : null;
+/** Does something that a question is about. False: it failed, and the person was told. */
+export async function attempt(act) {
+  try {
+    await act();
+    return true;
+  } catch (error) {
+    sayError(error);
+    return false;
+  }
 }
 
 /** A sign-in without leaving the page, by a button already there. True if it worked; else the reason has been said. */
 export async function signInHere(signIn, button) {
   hush();
   const done = busy(button, "Waiting for your passkey …");
-  try {
-    // Where it would lead is of no interest here: the cookie is what was wanted.
-    await signIn.press();
-    return true;
-  } catch (error) {
-    const said = explain(error);
-    if (said) {
-      say("bad", said.what, said.next);
-    }
+  // Where it would lead is of no interest here: the cookie is what was wanted.
+  const entered = await attempt(() => signIn.press());
+  done();
+  if (!entered) {
     signIn.prepare().catch(() => {});
-    return false;
-  } finally {
-    done();
   }
+  return entered;
 }
 
-/** Does `action`; if the server wants a fresh sign-in first, asks for it in `place` and does it again. */
-export async function withFreshSignIn(place, action) {
+/** Does `action`; if the server wants a fresh sign-in first, asks for it and does it again. */
+export async function withFreshSignIn(action) {
   try {
     return await action();
   } catch (error) {
@@ -85,9 +65,9 @@ export async function withFreshSignIn(place, action) {
   }
   const signIn = new SignIn({});
   signIn.prepare().catch(() => {});
-  const text = "Please confirm that it is you. Your last sign-in was more than 10 minutes ago.";
-  const fresh = await question(place, text, [el("p", {}, text)], { text: "Use your passkey", class: "primary step-up" },
-    (button) => signInHere(signIn, button));
+  const fresh = await ask("Is it still you?", ["This needs a sign-in within the last 10 minutes, and yours is older."],
+    { text: "Use your passkey", class: "primary step-up", doing: "Waiting for your passkey …" },
+    () => attempt(() => signIn.press()));
   if (!fresh) {
     throw new DOMException("The person thought better of it.", "AbortError");
   }

@@ -88,14 +88,13 @@ function reveal() {
 /** Wires the section up. `load` shows how things are, `fail` says what went wrong. */
 export function startFallbacks(load, fail) {
   const change = async (button, doing, said, action) => {
-    const place = button.closest("li");
     if (isBusy(button)) {
       return null;
     }
     hush();
     const done = busy(button, doing);
     try {
-      const answer = await withFreshSignIn(place, action);
+      const answer = await withFreshSignIn(action);
       done();
       await load();
       say("good", said);
@@ -110,7 +109,7 @@ export function startFallbacks(load, fail) {
   byId("codes-make").addEventListener("click", async (event) => {
     const button = event.currentTarget;
     const again = button.textContent !== "Set up";
-    if (again && !(await sure(button.closest("li"), "Make ten new codes? The old ones no longer work, and whoever signed in with one is signed out at once.", "Make new codes"))) {
+    if (again && !(await sure("Make ten new codes?", ["The old ones no longer work, and whoever signed in with one is signed out at once."], "Make new codes"))) {
       return;
     }
     const made = await change(button, "Making them …", "Ten codes are made.", () => call("POST", "/fallbacks/backup-codes"));
@@ -130,7 +129,7 @@ export function startFallbacks(load, fail) {
   const switches = (id, path, name) => byId(`${id}-switch`).addEventListener("click", async (event) => {
     const button = event.currentTarget;
     const on = button.textContent === "Turn on";
-    if (!on && !(await sure(button.closest("li"), `Turn off ${name}? Whoever signed in that way is signed out at once.`, "Turn off"))) {
+    if (!on && !(await sure(`Turn off ${name}?`, ["Whoever signed in that way is signed out at once."], "Turn off"))) {
       return;
     }
     await change(button, "One moment …", on ? "Turned on." : "Turned off.", () => call("PUT", `/fallbacks/${path}`, { enabled: on }));

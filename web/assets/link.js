@@ -135,7 +135,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   const tunnel = chosen().value || undefined;
   decide(approve, "Approving …",
-    () => withFreshSignIn(byId("request"), () => call("POST", "/link/approve", { user_code: code, tunnel })), approved);
+    () => withFreshSignIn(() => call("POST", "/link/approve", { user_code: code, tunnel })), approved);
 });
 byId("deny").addEventListener("click", () =>
   decide(byId("deny"), "Denying …", () => call("POST", "/link/deny", { user_code: code }), () =>

@@ -24,11 +24,29 @@ export function show(visible, ...ids) {
   }
 }
 
-/** Says something in the status line, which screen readers announce. `kind` is "good", "bad" or "". */
+let later = null;
+
+/**
+ * Says something in the status line, which screen readers announce; `kind` is "good", "bad" or "". While a question is
+ * open, what is bad is said in it, and what is good once it is closed.
+ */
 export function say(kind, what, next) {
-  const status = byId("status");
+  const open = document.querySelector(".dialog .status");
+  if (open && kind === "good") {
+    later = [kind, what, next];
+    return;
+  }
+  const status = open || byId("status");
   status.className = `status ${kind}`.trim();
   status.replaceChildren(...(what ? [el("p", {}, el("strong", {}, what))] : []), ...(next ? [el("p", {}, next)] : []));
+}
+
+/** Says what had to wait for a question to be closed. */
+export function sayNow() {
+  if (later) {
+    say(...later);
+  }
+  later = null;
 }
 
 /** Empties the status line. */
@@ -58,13 +76,23 @@ export function day(iso) {
   return el("time", { datetime: iso, title: time.toLocaleString() }, text);
 }
 
-/** A time as people say it, with the exact one at hand. */
-export function when(iso) {
-  const time = new Date(iso);
-  const seconds = (time.getTime() - Date.now()) / 1000;
+function relative(iso) {
+  const seconds = (new Date(iso).getTime() - Date.now()) / 1000;
   const unit = UNITS.find(([, length]) => Math.abs(seconds) >= length);
-  const text = unit
+  return unit
     ? new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(Math.round(seconds / unit[1]), unit[0])
     : "just now";
-  return el("time", { datetime: iso, title: time.toLocaleString() }, text);
 }
+
+/** A time as people say it, with the exact one at hand. It goes on being right while the page is open. */
+export const when = (iso) =>
+  el("time", { class: "relative", datetime: iso, title: new Date(iso).toLocaleString() }, relative(iso));
+
+setInterval(() => {
+  for (const time of document.querySelectorAll("time.relative")) {
+    time.textContent = relative(time.dateTime);
+  }
+}, 30000);
+
+/** "1 session", "2 sessions". */
+export const plural = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;

@@ -71,7 +71,7 @@ function told(code, { state, number, phone, address }, act) {
 async function open(place, tunnel) {
   close();
   hush();
-  const made = await withFreshSignIn(place, () => call("POST", "/phone-codes", { tunnel }));
+  const made = await withFreshSignIn(() => call("POST", "/phone-codes", { tunnel }));
   const code = Object.assign({ tunnel }, made);
   const path = `/phone-codes/${encodeURIComponent(code.id)}`;
   const view = el("div", { role: "status", "aria-live": "polite" });
@@ -98,7 +98,7 @@ async function open(place, tunnel) {
     }
     const done = busy(button, "One moment …");
     try {
-      await withFreshSignIn(box, () => call("POST", `${path}/${verdict}`));
+      await withFreshSignIn(() => call("POST", `${path}/${verdict}`));
     } catch (error) {
       const said = explain(error);
       if (said) {

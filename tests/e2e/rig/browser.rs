@@ -186,10 +186,24 @@ impl Tab {
 
     /// Presses Enter.
     pub(crate) async fn press_enter(&self) {
-        for kind in ["keyDown", "keyUp"] {
-            let params = json!({
-                "type": kind, "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r",
-            });
+        self.press("Enter").await;
+    }
+
+    /// Presses a key by its name.
+    pub(crate) async fn press(&self, key: &str) {
+        let (code, text) = match key {
+            "Enter" => (13, Some("\r")),
+            "Tab" => (9, None),
+            "Escape" => (27, None),
+            other => panic!("which key is {other}?"),
+        };
+        let kinds = if text.is_some() { ["keyDown", "keyUp"] } else { ["rawKeyDown", "keyUp"] };
+        for kind in kinds {
+            let mut params = json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code});
+            params["text"] = text.into();
+            if text.is_none() {
+                params.as_object_mut().expect("an object").remove("text");
+            }
             self.call("Input.dispatchKeyEvent", params).await;
         }
     }
@@ -211,6 +225,18 @@ impl Tab {
 
     /// Takes a picture of the whole page into `target/screenshots`.
     pub(crate) async fn screenshot(&self, name: &str, look: Look) {
+        self.look(look).await;
+        let shot = self.call("Page.captureScreenshot", json!({"captureBeyondViewport": true})).await;
+        let bytes = STANDARD.decode(shot["data"].as_str().expect("a picture")).expect("base64");
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
+        std::fs::create_dir_all(&folder).expect("the target folder");
+        let file = format!("{name}-{look:?}.png").to_lowercase();
+        std::fs::write(folder.join(file), bytes).expect("the target folder");
+        self.unlook().await;
+    }
+
+    /// Shows the page in this look from now on.
+    pub(super) async fn look(&self, look: Look) {
         let (width, phone, scheme) = match look {
             Look::Light => (1280, false, "light"),
             Look::Dark => (1280, false, "dark"),
@@ -220,12 +246,11 @@ impl Tab {
         self.call("Emulation.setEmulatedMedia", json!({"features": features})).await;
         let metrics = json!({"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": phone});
         self.call("Emulation.setDeviceMetricsOverride", metrics).await;
-        let shot = self.call("Page.captureScreenshot", json!({"captureBeyondViewport": true})).await;
-        let bytes = STANDARD.decode(shot["data"].as_str().expect("a picture")).expect("base64");
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
-        std::fs::create_dir_all(&folder).expect("the target folder");
-        let file = format!("{name}-{look:?}.png").to_lowercase();
-        std::fs::write(folder.join(file), bytes).expect("the target folder");
+    }
+
+    /// Shows it as usual again.
+    pub(super) async fn unlook(&self) {
+        self.call("Emulation.setEmulatedMedia", json!({"features": []})).await;
         self.call("Emulation.clearDeviceMetricsOverride", json!({})).await;
     }
 
@@ -251,11 +276,11 @@ const AIM: &str = "e => new Promise(done => {
     look();
 })";
 
-/// JavaScript that finds what can be clicked by the words a person reads on it.
+/// JavaScript that finds what can be clicked by the words a person reads on it; behind an open question, nothing can.
 fn by_label(label: &str) -> String {
     let label = json!(label);
     format!(
-        "[...document.querySelectorAll('a, button, input, summary, label, [role=button]')].find(e => \
+        "[...(document.querySelector('[aria-modal=true]') || document).querySelectorAll('a, button, input, summary, label, [role=button]')].find(e => \
          (e.offsetWidth || e.offsetHeight) && ((e.innerText || '').trim() === {label} \
          || e.value === {label} || e.placeholder === {label} || e.getAttribute('aria-label') === {label}))"
     )

@@ -2,6 +2,7 @@
 //!
 //! Everything here enters by sockets, on ports that the system chose, and knows the product by its contract alone.
 
+pub(crate) mod accessibility;
 pub(crate) mod agent;
 pub(crate) mod answer;
 pub(crate) mod app;

@@ -60,6 +60,7 @@ const FILES: &[File] = files! {
     "sessions.js": "text/javascript; charset=utf-8",
     "sign_in.js": "text/javascript; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
+    "trusted_devices.js": "text/javascript; charset=utf-8",
 };
 
 static PREFIX: LazyLock<String> = LazyLock::new(|| {

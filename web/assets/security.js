@@ -16,6 +16,7 @@ import { passkeysFail } from "./passkey_trouble.js";
 import { showPasskeys, startPasskeys } from "./passkeys.js";
 import { showSessions, startSessions } from "./sessions.js";
 import { SignIn } from "./sign_in.js";
+import { showTrustedDevices } from "./trusted_devices.js";
 
 const signIn = new SignIn({});
 let unfollow = null;
@@ -55,6 +56,8 @@ async function load() {
   showPasskeys(all, act);
   showSessions(all, act, fail);
   showDesktops(all, act);
+  // Not waited for: a desktop may take its time to answer.
+  showTrustedDevices(all, act).catch(fail);
   showAccessTokens(all, act);
   showActivity();
   showFallbacks(fallbacks, sessions.length > 0 ? sessions[0].user : "");

@@ -91,4 +91,19 @@ async fn in_a_browser_the_page_goes_on_to_the_app_by_itself() {
     tab.screenshots("waiting").await;
     asking.decide("approve", &pending).await;
     tab.until("location.pathname === '/hello'").await;
+
+    // Whom the desktop trusts now is in the settings, and can be taken away there.
+    tab.go(&asking.edge.deployer("/settings/security")).await;
+    tab.until("document.querySelector('#devices .device .fingerprint')").await;
+    assert!(tab.text().await.contains(pending["fingerprint"].as_str().expect("a fingerprint")));
+    tab.screenshots("settings-trusted").await;
+    tab.must_be_accessible("the settings with a trusted device").await;
+    tab.eval("document.querySelector('#devices .distrust').click()").await;
+    tab.until("document.querySelector('.dialog')").await;
+    tab.click("Remove").await;
+    tab.reads("No desktop trusts a device yet.").await;
+    assert_eq!(asking.trusted().await.len(), 0);
+    asking.agent.kill().await;
+    tab.go(&asking.edge.deployer("/settings/security")).await;
+    tab.until("document.querySelector('#devices .silent')").await;
 }

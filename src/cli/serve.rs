@@ -7,12 +7,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArg, Failure, environment, log, print};
 use crate::config::{BadConfig, Loaded};
-use crate::edge::{EdgeError, Ready, Settings, Source};
+use crate::edge::{EdgeError, Ready, Settings, Source, Start};
 
 #[derive(Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     config: ConfigArg,
+    /// Take the place of the server that runs on the same data, without dropping a request; start as usual if none does
+    #[arg(long)]
+    upgrade: bool,
     /// What to log: a level, or levels by module such as "warn,patapim_edge=debug"
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     log: String,
@@ -27,7 +30,8 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     }
     let stop = CancellationToken::new();
     let source = source(file.clone());
-    crate::edge::serve(config.edge, Some(source), stop, |ready| accepting(&ready))
+    let start = if args.upgrade { Start::InPlaceOfTheRunning } else { Start::Alone };
+    crate::edge::serve(config.edge, Some(source), start, stop, |ready| accepting(&ready))
         .map_err(|error| failure(file, &error))
 }
 

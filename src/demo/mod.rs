@@ -30,7 +30,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::deployer::WebauthnSettings;
 use crate::edge::admin_documents::{Invited, LinkToken};
 use crate::edge::admin_socket::{self, Answer, Command};
-use crate::edge::{Browsers, CertificateFiles, EdgeError, ListenSettings, Ready, Settings};
+use crate::edge::{Browsers, CertificateFiles, EdgeError, ListenSettings, Ready, Settings, Start};
 use crate::names::{BaseDomain, NameError, PublicHosts, Scheme, UserName};
 use crate::secret::{Entropy, SecretText, SystemEntropy};
 use crate::tunnel::TunnelSettings;
@@ -128,8 +128,9 @@ pub fn run(port: PortChoice, told: impl FnOnce(&Links)) -> Result<(), DemoError>
         let stop = stop.clone();
         move || {
             // Whoever waits may have given up; the edge ends by `stop` then.
-            let served =
-                crate::edge::serve(settings, None, stop.clone(), |ready| drop(accepting.send(ready)));
+            let served = crate::edge::serve(settings, None, Start::Alone, stop.clone(), |ready| {
+                drop(accepting.send(ready))
+            });
             stop.cancel();
             served
         }

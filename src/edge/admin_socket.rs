@@ -4,7 +4,6 @@
 //! open the socket may do everything, so its mode is all there is to guard; commands never touch the store's file.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +11,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::admin_audit;
 use super::admin_commands::AdminCommands;
+use super::private_socket::PrivateSocket;
 use crate::names::{EmailAddress, SessionId, TunnelId, UserName};
 use crate::store::Existing;
 
@@ -170,39 +170,22 @@ pub struct AdminSocketError {
 
 /// The bound socket. Dropping it removes the file.
 #[derive(Debug)]
-pub struct AdminSocket {
-    listener: std::os::unix::net::UnixListener,
-    path: PathBuf,
-}
+pub struct AdminSocket(PrivateSocket);
 
 impl AdminSocket {
-    /// Makes the socket in `data_dir`, in the place of one that a killed server left. The store's lock on the same
-    /// folder is held already, so no other server can be using it.
+    /// Makes the socket in `data_dir`, in the place of one that a server before left. The store's lock on the same
+    /// folder is held already, so no other server needs it.
     pub fn bind(data_dir: &Path) -> Result<Self, AdminSocketError> {
         let path = path_in(data_dir);
-        let bound = || {
-            // Under its own name it has its mode from the first moment on.
-            let beside = path.with_extension("new");
-            let _ = std::fs::remove_file(&beside);
-            let listener = std::os::unix::net::UnixListener::bind(&beside)?;
-            std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
-            std::fs::rename(&beside, &path)?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        };
-        match bound() {
-            Ok(listener) => Ok(Self { listener, path }),
-            Err(source) => Err(AdminSocketError { path, source }),
-        }
+        PrivateSocket::bind(&path).map(Self).map_err(|source| AdminSocketError { path, source })
     }
 
     /// Answers commands until `stop`.
     pub async fn serve(self, commands: Arc<AdminCommands>, stop: CancellationToken) -> io::Result<()> {
-        let listener = UnixListener::from_std(self.listener.try_clone()?)?;
         loop {
             let stream = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                accepted = listener.accept() => accepted?.0,
+                accepted = self.0.accept() => accepted?,
             };
             let commands = Arc::clone(&commands);
             tokio::spawn(async move {
@@ -211,12 +194,6 @@ impl AdminSocket {
                 }
             });
         }
-    }
-}
-
-impl Drop for AdminSocket {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -1,8 +1,8 @@
 //! One connection: from the accepted socket, through TLS, to the requests on it.
 //!
-//! Pingora accepts on plain TCP and hands every socket to [`Front::serve`] (it calls this a custom session). Here the
+//! We accept ourselves. Pingora's services would bind late, and when they stop close those who are just asking. The
 //! ClientHello tells visitors from agents, and each gets a TLS configuration of its own. A visitor's connection goes
-//! back to Pingora as HTTP/2 or HTTP/1.1, with each request wrapped in a [`Life`]; an agent's goes to the tunnels.
+//! to Pingora as HTTP/2 or HTTP/1.1, with each request wrapped in a [`Life`]; an agent's goes to the tunnels.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,25 +12,28 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp as _};
 use pingora::listeners::tls::Acceptor;
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::proxy::{HttpProxy, ProxyHttp, http_proxy_service_with_name_custom};
+use pingora::protocols::{Stream, TcpKeepalive};
+use pingora::proxy::{HttpProxy, ProxyHttp, http_proxy};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
-use pingora::services::listening::Service;
 use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::drain::InFlight;
+use super::drain::{ConnectionGuard, InFlight};
+use super::handover::Passing;
 use super::hello::{self, Hello};
 use super::life::{Connection, Life};
 use crate::metrics::{Handshake, metrics};
 
+/// What is waited when no socket can be had, for others to close theirs.
+const OUT_OF_SOCKETS: Duration = Duration::from_millis(200);
 /// From the accepted socket to the end of the TLS handshake.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Handshakes under way at once; each costs about as much as thirty requests.
@@ -62,99 +65,136 @@ pub(super) struct TlsFront {
     agents: TlsAcceptor,
     tunnel_alpn: Vec<u8>,
     agent_door: AgentDoor,
+    passing: Arc<Passing>,
     handshakes: Semaphore,
 }
 
 impl TlsFront {
-    /// Agents are told by `tunnel_alpn`, and go through `agent_door`.
+    /// Agents are told by `tunnel_alpn`, and go through `agent_door`, unless `passing` takes them elsewhere.
     pub(super) fn new(
         visitors: Arc<ServerConfig>,
         agents: Arc<ServerConfig>,
         tunnel_alpn: &[u8],
         agent_door: AgentDoor,
+        passing: Arc<Passing>,
     ) -> Self {
         Self {
             visitors: Acceptor::from_server_config(visitors),
             agents: TlsAcceptor::from(agents),
             tunnel_alpn: tunnel_alpn.to_vec(),
             agent_door,
+            passing,
             handshakes: Semaphore::new(HANDSHAKES),
         }
     }
 }
 
-/// Pingora's service for one kind of listener: `proxy` behind `front`. Its listeners are added by the caller.
-pub(super) fn service<SV>(
-    conf: &Arc<ServerConf>,
-    proxy: SV,
+/// One kind of listener: `proxy` behind `front`.
+pub(super) struct Door<SV> {
+    proxy: Arc<HttpProxy<SV>>,
     front: Front,
     in_flight: InFlight,
-) -> Service<HttpProxy<SV>>
-where
-    SV: ProxyHttp + Send + Sync + 'static,
-    SV::CTX: Send + Sync + 'static,
-{
-    let front = Arc::new(front);
-    let on_accepted = move |proxy, stream, shutdown: &ShutdownWatch| -> BoxFuture<'static, Option<Stream>> {
-        let (front, shutdown, guard) = (Arc::clone(&front), shutdown.clone(), in_flight.connection());
-        Box::pin(async move {
-            front.serve(proxy, stream, &shutdown, guard).await;
-            None
-        })
-    };
-    let mut service = http_proxy_service_with_name_custom(conf, proxy, "patapim", (), Arc::new(on_accepted));
-    if let Some(proxy) = service.app_logic_mut() {
-        let mut options = HttpServerOptions::default();
-        options.force_custom = true;
-        proxy.server_options = Some(options);
-    }
-    service
 }
 
 /// A connection as it came out of TLS.
 enum Entered {
     Visitor(Stream, Option<String>),
     Agent(Box<TlsStream<L4Stream>>),
+    /// An agent that is another server's now.
+    PassedOn,
 }
 
-impl Front {
-    async fn serve<SV>(
+impl<SV> Door<SV>
+where
+    SV: ProxyHttp + Send + Sync + 'static,
+    SV::CTX: Send + Sync + 'static,
+{
+    pub(super) fn new(conf: &Arc<ServerConf>, proxy: SV, front: Front, in_flight: InFlight) -> Arc<Self> {
+        Arc::new(Self { proxy: Arc::new(http_proxy(conf, proxy)), front, in_flight })
+    }
+
+    /// Accepts on `listener` until `shutdown`; what is connected then goes on.
+    pub(super) async fn open(self: Arc<Self>, listener: TcpListener, mut shutdown: ShutdownWatch) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                // An error means that whoever could shut it down is gone.
+                _ = shutdown.wait_for(|down| *down) => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((tcp, peer)) => {
+                    let (door, shutdown, guard) =
+                        (Arc::clone(&self), shutdown.clone(), self.in_flight.connection());
+                    tokio::spawn(async move { door.receive(tcp, peer, &shutdown, guard).await });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    sleep(OUT_OF_SOCKETS).await;
+                }
+            }
+        }
+        drop(listener);
+        self.in_flight.idle_over().await;
+        self.proxy.http_cleanup().await;
+    }
+
+    /// Serves an agent that another server accepted and that has said `heard`.
+    pub(super) async fn take_over(&self, tcp: TcpStream, heard: Vec<u8>) {
+        if let (Front::Tls(tls), Ok(peer)) = (&self.front, tcp.peer_addr())
+            && let Some(Entered::Agent(stream)) = tls.enter(tcp, peer, Some(heard)).await
+        {
+            (tls.agent_door)(*stream, peer).await;
+        }
+    }
+
+    async fn receive(
         &self,
-        proxy: Arc<HttpProxy<SV>>,
-        stream: Stream,
+        tcp: TcpStream,
+        peer: SocketAddr,
         shutdown: &ShutdownWatch,
-        guard: super::drain::ConnectionGuard,
-    ) where
-        SV: ProxyHttp + Send + Sync + 'static,
-        SV::CTX: Send + Sync + 'static,
-    {
-        let Some(peer) = peer_of(&stream) else { return };
-        let (stream, server_name) = match self {
-            Self::Plain => (stream, None),
-            Self::Tls(tls) => match tls.enter(stream, peer).await {
+        guard: ConnectionGuard,
+    ) {
+        let (stream, server_name): (Stream, _) = match &self.front {
+            Front::Plain => (Box::new(tuned(tcp)), None),
+            Front::Tls(tls) => match tls.enter(tcp, peer, None).await {
                 Some(Entered::Visitor(stream, server_name)) => (stream, server_name),
                 Some(Entered::Agent(stream)) => {
                     // An agent's connection ends when the edge says so, not when it drains.
                     drop(guard);
                     return (tls.agent_door)(*stream, peer).await;
                 }
-                None => return,
+                Some(Entered::PassedOn) | None => return,
             },
         };
         let connection = Arc::new(Connection { peer, server_name });
-        Arc::new(VisitorConnection::new(proxy, connection)).process_new(stream, shutdown).await;
+        let visitor = VisitorConnection::new(Arc::clone(&self.proxy), connection);
+        Arc::new(visitor).process_new(stream, shutdown).await;
     }
 }
 
-fn peer_of(stream: &Stream) -> Option<SocketAddr> {
-    stream.get_socket_digest()?.peer_addr()?.as_inet().copied()
+/// Small writes leave at once. A visitor whose machine fell asleep says nothing more; within two minutes the system
+/// notices.
+fn tuned(tcp: TcpStream) -> L4Stream {
+    let mut stream = L4Stream::from(tcp);
+    let keepalive = TcpKeepalive {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(15),
+        count: 4,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::from_secs(120),
+    };
+    // A socket that cannot is still good.
+    let _ = stream.set_nodelay();
+    let _ = stream.set_keepalive(&keepalive);
+    stream
 }
 
 impl TlsFront {
     /// The handshake, in time or not at all.
-    async fn enter(&self, stream: Stream, peer: SocketAddr) -> Option<Entered> {
-        let stream = *stream.into_any().downcast::<L4Stream>().ok()?;
-        let (result, entered) = match timeout(HANDSHAKE_DEADLINE, self.handshake(stream)).await {
+    async fn enter(&self, tcp: TcpStream, peer: SocketAddr, heard: Option<Vec<u8>>) -> Option<Entered> {
+        let (result, entered) = match timeout(HANDSHAKE_DEADLINE, self.handshake(tcp, heard)).await {
+            Ok(Ok(Entered::PassedOn)) => return None,
             Ok(Ok(entered @ Entered::Visitor(..))) => (Handshake::Visitor, Some(entered)),
             Ok(Ok(entered @ Entered::Agent(..))) => (Handshake::Agent, Some(entered)),
             Ok(Err(error)) => {
@@ -167,10 +207,18 @@ impl TlsFront {
         entered
     }
 
-    async fn handshake(&self, mut stream: L4Stream) -> Result<Entered, String> {
-        let Hello { server_name, offers_tunnel } =
-            hello::read(&mut stream, &self.tunnel_alpn).await.map_err(|error| error.to_string())?;
+    /// `heard` is what an agent has said to another server.
+    async fn handshake(&self, mut tcp: TcpStream, heard: Option<Vec<u8>>) -> Result<Entered, String> {
+        let Hello { server_name, offers_tunnel, bytes } = match heard {
+            Some(bytes) => Hello { server_name: None, offers_tunnel: true, bytes },
+            None => hello::read(&mut tcp, &self.tunnel_alpn).await.map_err(|error| error.to_string())?,
+        };
+        if offers_tunnel && self.passing.pass(&tcp, &bytes).await {
+            return Ok(Entered::PassedOn);
+        }
         let _turn = self.handshakes.acquire().await.map_err(|error| error.to_string())?;
+        let mut stream = tuned(tcp);
+        stream.rewind(&bytes);
         if offers_tunnel {
             let stream = self.agents.accept(stream).await.map_err(|error| error.to_string())?;
             return Ok(Entered::Agent(Box::new(stream)));

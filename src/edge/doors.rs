@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::admin_socket::AdminSocket;
 use super::agents::Agents;
 use super::connection::TlsFront;
+use super::handover::Passing;
 use super::house::House;
 use super::listen::Bound;
 use super::{CertificateStore, EdgeError, Ready, Settings, admin, redirect, tls};
@@ -20,6 +20,7 @@ pub(super) fn for_tls(
     house: &House,
     settings: &Settings,
     certificates: &Arc<CertificateStore>,
+    passing: Arc<Passing>,
 ) -> Result<TlsFront, EdgeError> {
     let agents = Agents::new(
         house.accounts.clone(),
@@ -37,34 +38,40 @@ pub(super) fn for_tls(
         let agents = Arc::clone(&agents);
         Box::pin(async move { agents.receive(stream, peer).await })
     });
-    Ok(TlsFront::new(for_visitors, Arc::new(for_agents), wire::ALPN, door))
+    Ok(TlsFront::new(for_visitors, Arc::new(for_agents), wire::ALPN, door, passing))
 }
 
-/// Commands over the socket in the data directory, and numbers and health at `listener`, until `stop`.
-pub(super) fn for_the_operator(
+/// Commands over the socket in the data directory, until `stop`.
+pub(super) fn for_commands(
     house: &House,
     settings: &Settings,
     ready: &Ready,
-    listener: Bound,
     stop: &CancellationToken,
 ) -> Result<(), EdgeError> {
     let socket = AdminSocket::bind(&settings.data_dir)?;
     tokio::spawn(socket.serve(Arc::new(house.commands(settings, ready.clone())), stop.clone()));
-    let listener = TcpListener::from_std(listener.into_std())?;
+    Ok(())
+}
+
+/// Numbers and health, until `stop`.
+pub(super) fn for_the_operator(
+    house: &House,
+    socket: &Bound,
+    stop: &CancellationToken,
+) -> Result<(), EdgeError> {
     let (readiness, sessions) = (Arc::clone(&house.readiness), Arc::clone(&house.edge.sessions));
-    tokio::spawn(admin::serve(listener, readiness, sessions, stop.clone()));
+    tokio::spawn(admin::serve(socket.listener()?, readiness, sessions, stop.clone()));
     Ok(())
 }
 
 /// Redirects to https, until `stop`.
 pub(super) fn for_plain_http(
     house: &House,
-    listeners: Vec<Bound>,
+    sockets: &[Bound],
     stop: &CancellationToken,
 ) -> Result<(), EdgeError> {
-    for bound in listeners {
-        let listener = TcpListener::from_std(bound.into_std())?;
-        tokio::spawn(redirect::serve(listener, house.edge.hosts.clone(), stop.clone()));
+    for bound in sockets {
+        tokio::spawn(redirect::serve(bound.listener()?, house.edge.hosts.clone(), stop.clone()));
     }
     Ok(())
 }

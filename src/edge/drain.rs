@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// After the last request, its last bytes may still be on their way through HTTP/2 and TLS.
 const LAST_BYTES: Duration = Duration::from_secs(1);
@@ -16,6 +17,8 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 pub(super) struct InFlight {
     requests: watch::Sender<usize>,
     connections: watch::Sender<usize>,
+    /// Nobody waits any longer for those who do not ask.
+    idle_over: CancellationToken,
 }
 
 /// A request under way.
@@ -28,7 +31,11 @@ pub(super) struct ConnectionGuard(watch::Sender<usize>);
 
 impl InFlight {
     pub(super) fn new() -> Self {
-        Self { requests: watch::Sender::new(0), connections: watch::Sender::new(0) }
+        Self {
+            requests: watch::Sender::new(0),
+            connections: watch::Sender::new(0),
+            idle_over: CancellationToken::new(),
+        }
     }
 
     /// A request began.
@@ -48,11 +55,25 @@ impl InFlight {
         let mut requests = self.requests.subscribe();
         let _ = timeout(grace, requests.wait_for(|count| *count == 0)).await;
         let left = *requests.borrow();
+        self.idle_over.cancel();
         if left == 0 {
             let mut connections = self.connections.subscribe();
-            let _ = timeout(LAST_BYTES.min(grace), connections.wait_for(|count| *count == 0)).await;
+            let _ = timeout(LAST_BYTES, connections.wait_for(|count| *count == 0)).await;
         }
         left
+    }
+
+    /// As [`Self::drained`], and visitors who do not ask just now are waited for as well: nobody else needs the place.
+    pub(super) async fn left(&self, grace: Duration) -> usize {
+        let mut connections = self.connections.subscribe();
+        let _ = timeout(grace, connections.wait_for(|count| *count == 0)).await;
+        self.drained(Duration::ZERO).await
+    }
+
+    /// Resolves when connections without a request are to be closed. Not at once when the server is about to stop: a
+    /// visitor may just be asking, and is answered once more.
+    pub(super) fn idle_over(&self) -> WaitForCancellationFutureOwned {
+        self.idle_over.clone().cancelled_owned()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::admin_socket::AdminSocketError;
-use super::{CertificateError, DataDirError, ListenError};
+use super::{CertificateError, DataDirError, HandoverError, ListenError};
 use crate::access::keys::KeyError;
 use crate::accounts::AccountError;
 use crate::deployer::RpIdError;
@@ -63,6 +63,9 @@ pub enum EdgeError {
     /// The admin socket.
     #[error(transparent)]
     AdminSocket(#[from] AdminSocketError),
+    /// The running server did not hand over, or this one not to its successor.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
     /// The system.
     #[error("the system does not let the edge run: {0}")]
     System(#[from] io::Error),

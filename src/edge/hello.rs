@@ -1,12 +1,12 @@
 //! The first bytes of a TLS connection: who is it that comes?
 //!
-//! The ClientHello is read, understood and put back, so that the handshake begins with it as if nobody had looked.
+//! The ClientHello is read and understood; what was read goes into the handshake as if nobody had looked.
 
 use std::io;
 
-use pingora::protocols::l4::stream::Stream as L4Stream;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// What a ClientHello says, as far as it matters before the handshake.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,13 +15,15 @@ pub(super) struct Hello {
     pub(super) server_name: Option<String>,
     /// Whether the agents' protocol is among those it offers.
     pub(super) offers_tunnel: bool,
+    /// All that was read.
+    pub(super) bytes: Vec<u8>,
 }
 
 /// A ClientHello with a chain of extensions longer than this is an attack.
 const LONGEST: usize = 64 * 1024;
 
-/// Reads the ClientHello off `stream` and puts it back.
-pub(super) async fn read(stream: &mut L4Stream, tunnel_alpn: &[u8]) -> io::Result<Hello> {
+/// Reads the ClientHello off `stream`.
+pub(super) async fn read(stream: &mut TcpStream, tunnel_alpn: &[u8]) -> io::Result<Hello> {
     let mut acceptor = Acceptor::default();
     let mut seen = Vec::with_capacity(2048);
     loop {
@@ -42,8 +44,7 @@ pub(super) async fn read(stream: &mut L4Stream, tunnel_alpn: &[u8]) -> io::Resul
                     let offers_tunnel =
                         hello.alpn().is_some_and(|mut names| names.any(|name| name == tunnel_alpn));
                     let server_name = hello.server_name().map(str::to_ascii_lowercase);
-                    stream.rewind(&seen);
-                    return Ok(Hello { server_name, offers_tunnel });
+                    return Ok(Hello { server_name, offers_tunnel, bytes: seen });
                 }
                 Err((error, mut alert)) => {
                     let mut bytes = Vec::new();

@@ -73,13 +73,13 @@ use tokio_util::sync::CancellationToken;
 pub use super::record::Admitted;
 pub use super::reload::Source;
 
-use super::connection::{self, Front, TlsFront};
+use super::arrival::Arrival;
+use super::connection::{Door, Front, TlsFront};
 use super::gated::Gated;
 use super::house::House;
-use super::listen::{Bound, hand_over};
+use super::listen::Bound;
 use super::reload::Reload;
-use super::running::{Sockets, hosts, open_store, socket_options};
-use super::{Browsers, CertificateStore, EdgeError, Ready, Settings, doors};
+use super::{Browsers, EdgeError, Ready, Settings, Start, doors};
 
 /// A gate that is open for the operator already, and for nobody else before it has a proxy to lead to.
 pub struct Gatekeeper {
@@ -157,16 +157,15 @@ impl Furnished {
         stop: &CancellationToken,
     ) -> Result<Self, EdgeError> {
         let settings = Settings { browsers: Browsers::Tls, ..settings };
-        let (store, clock) = open_store(&settings.data_dir)?;
-        let sockets = Sockets::bind(&settings)?;
-        let hosts = hosts(&settings, &sockets)?;
-        let certificates = CertificateStore::open(settings.tls.clone(), &hosts)?;
+        let Arrival { sockets, hosts, certificates, store, clock, .. } =
+            Arrival::by(Start::Alone, &settings).await?;
         certificates.report_dates(&*clock);
         let ready = sockets.ready();
         let house = House::open(&settings, store, clock, hosts, Arc::clone(&certificates)).await?;
-        let front = doors::for_tls(&house, &settings, &certificates)?;
-        doors::for_the_operator(&house, &settings, &ready, sockets.admin, stop)?;
-        doors::for_plain_http(&house, sockets.http, stop)?;
+        let front = doors::for_tls(&house, &settings, &certificates, Arc::default())?;
+        doors::for_commands(&house, &settings, &ready, stop)?;
+        doors::for_the_operator(&house, &sockets.admin, stop)?;
+        doors::for_plain_http(&house, &sockets.http, stop)?;
         let grace = settings.grace;
         let mut reload = Reload::start(source, settings, Arc::clone(&house.edge), certificates).await;
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
@@ -195,22 +194,23 @@ where
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync + 'static,
 {
-    async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, listeners: usize) {
+    async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, _: usize) {
         let Some((proxy, front, sockets)) = self.proxy.take() else { return };
         let edge = &self.house.edge;
         let gated = Gated::new(Arc::clone(edge), proxy);
-        let mut service = connection::service(&self.conf, gated, front, edge.in_flight.clone());
-        let handed = hand_over(sockets);
-        for key in &handed.keys {
-            service.add_tcp_with_settings(key, socket_options());
+        let door = Door::new(&self.conf, gated, front, edge.in_flight.clone());
+        for bound in sockets {
+            match bound.listener() {
+                Ok(listener) => drop(tokio::spawn(Arc::clone(&door).open(listener, shutdown.clone()))),
+                Err(error) => {
+                    tracing::error!(%error, address = %bound.address, "nobody is accepted there");
+                }
+            }
         }
-        let serving = service.start_service(Some(handed.table), shutdown.clone(), listeners);
-        let draining = async {
-            // An error means that nobody is left who could ask for it.
-            let _ = shutdown.changed().await;
-            self.house.readiness.drain();
-        };
-        tokio::join!(serving, draining);
+        // An error means that nobody is left who could ask for it.
+        let _ = shutdown.wait_for(|down| *down).await;
+        self.house.readiness.drain();
+        self.house.registry.drain();
         // Pingora waits too, and then ends what is left.
         edge.in_flight.drained(self.grace).await;
         if let Err(error) = edge.sessions.keep_last_seen().await {

@@ -108,13 +108,8 @@ impl Test {
             mail: None,
             upstreams: vec![fixed],
         };
-        let (store, clock) = open_store(&settings.data_dir).expect("a store");
-        let sockets = Sockets::bind(&settings).expect("sockets");
-        let hosts = hosts(&settings, &sockets).expect("hosts");
-        let certificates = CertificateStore::open(settings.tls.clone(), &hosts).expect("a certificate");
-        let running = Running::start(&settings, 2, store, clock, hosts, certificates, sockets)
-            .await
-            .expect("a running edge");
+        let arrival = Arrival::by(Start::Alone, &settings).await.expect("all there");
+        let running = Running::start(&settings, 2, arrival).await.expect("a running edge");
         let added = running.house.accounts.add_user(user, None).await.expect("added");
         let ada = SignIn {
             user: added.id,

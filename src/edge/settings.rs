@@ -16,6 +16,15 @@ use crate::tunnel::TunnelSettings;
 /// The store's file in the data directory.
 pub(super) const STORE_FILE: &str = "edge.db";
 
+/// How a server begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It is the only one on its data.
+    Alone,
+    /// It takes the place of the one that runs, if one does.
+    InPlaceOfTheRunning,
+}
+
 /// How browsers come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Browsers {

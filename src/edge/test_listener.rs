@@ -11,7 +11,6 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use pingora::proxy::ProxyHttp;
 use pingora::server::configuration::ServerConf;
-use pingora::services::Service as _;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::AsyncReadExt as _;
@@ -19,9 +18,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsConnector;
 
-use super::connection::{AgentDoor, Front, TlsFront, service};
+use super::connection::{AgentDoor, Door, Front, TlsFront};
 use super::drain::InFlight;
-use super::listen::{bind, hand_over};
+use super::listen::Bound;
 use super::test_certificate::{self, Written};
 use super::tls::{CertificateFiles, CertificateStore, for_visitors};
 use crate::names::{BaseDomain, PublicHosts, Scheme};
@@ -66,20 +65,14 @@ where
             let _ = seen.send(said.len()).await;
         })
     });
-    let front = Front::Tls(TlsFront::new(visitors, Arc::new(for_agents), TUNNEL_ALPN, door));
+    let front = Front::Tls(TlsFront::new(visitors, Arc::new(for_agents), TUNNEL_ALPN, door, Arc::default()));
     let in_flight = InFlight::new();
-    let mut service = service(
-        &Arc::new(ServerConf { max_retries: 2, ..ServerConf::default() }),
-        proxy,
-        front,
-        in_flight.clone(),
-    );
-    let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    let conf = Arc::new(ServerConf { max_retries: 2, ..ServerConf::default() });
+    let door = Door::new(&conf, proxy, front, in_flight.clone());
+    let socket = Bound::to(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
     let address = socket.address;
-    let handed = hand_over(vec![socket]);
-    service.add_tcp(&handed.keys[0]);
     let (shutdown, watch) = watch::channel(false);
-    tokio::spawn(async move { service.start_service(Some(handed.table), watch, 1).await });
+    tokio::spawn(door.open(socket.listener().expect("a listener"), watch));
     Listening { address, shutdown, in_flight, agents, certificate }
 }
 

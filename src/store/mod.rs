@@ -18,10 +18,12 @@ use crate::clock::Timestamp;
 #[cfg(test)]
 pub mod conformance;
 pub mod mirror;
+pub mod replaceable;
 pub mod sqlite;
 
 /// A key: `/`-separated segments, `users/…`. Ordered bytewise.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Key(Box<str>);
 
 impl Key {
@@ -48,15 +50,17 @@ impl Deref for Key {
 pub const MAX_VALUE: usize = 1024 * 1024;
 
 /// The store's version number: every commit that changes something raises it by at least one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Revision(pub u64);
 
 /// A key's present value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its key.
     pub key: Key,
     /// Its value, opaque here.
+    #[serde(with = "as_text")]
     pub value: Bytes,
     /// The commit that wrote it last.
     pub revision: Revision,
@@ -65,7 +69,7 @@ pub struct Entry {
 }
 
 /// What must hold for a [`Tx`] to be applied.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Cond {
     /// The key has no value (or one that has expired).
     Absent(Key),
@@ -76,13 +80,14 @@ pub enum Cond {
 }
 
 /// One change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Op {
     /// Sets the value; it ends by itself at `expires_at`.
     Put {
         /// The key.
         key: Key,
         /// The value.
+        #[serde(with = "as_text")]
         value: Bytes,
         /// When it ends by itself; none: never.
         expires_at: Option<Timestamp>,
@@ -92,7 +97,7 @@ pub enum Op {
 }
 
 /// Changes that are applied together, if all conditions hold, or not at all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tx {
     /// All must hold.
     pub conds: Vec<Cond>,
@@ -135,7 +140,7 @@ impl Tx {
 }
 
 /// How a [`Tx`] ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Commit {
     /// Applied and durable: it survives `kill -9` and a power cut. Where there was nothing to change, the revision is
     /// the present one.
@@ -145,7 +150,7 @@ pub enum Commit {
 }
 
 /// One change, as [`Store::watch`] tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// The key has this value now.
     Put(Entry),
@@ -177,7 +182,7 @@ impl Change {
 }
 
 /// All entries under a prefix as they were at one revision.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The revision.
     pub revision: Revision,
@@ -186,7 +191,7 @@ pub struct Snapshot {
 }
 
 /// Why the store did not answer. After `Unapplied` nothing has changed; after `Unknown` it may have.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 pub enum StoreError {
     /// Surely not applied: a full disk, a refused write, a closed store.
     #[error("the store did not take the write: {0}")]
@@ -279,4 +284,22 @@ pub trait Store: Send + Sync + 'static {
     /// Copies the store as it is at one moment into a file of its own, while it goes on being read and written. The file
     /// appears at `path` whole and durable, or not at all; only its owner may read it. Gives its size in bytes.
     async fn backup_to(&self, path: &Path, existing: Existing) -> Result<u64, BackupError>;
+}
+
+/// A value where text is wanted: base64url.
+mod as_text {
+    use bytes::Bytes;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    use crate::secret::{base64url, from_base64url};
+
+    pub(super) fn serialize<S: Serializer>(value: &Bytes, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(&base64url(value))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(from)?;
+        from_base64url(&text).map(Bytes::from).ok_or_else(|| D::Error::custom("not base64url"))
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::{self, Timestamp};
 use crate::names::{DeviceId, SessionId, TunnelId, UserId, UserName};
@@ -14,7 +14,7 @@ use crate::names::{DeviceId, SessionId, TunnelId, UserId, UserName};
 const LONGEST: usize = 96;
 
 /// What was done, or refused. The names are stable: scripts may rely on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each name says what happened")]
 pub enum Act {
@@ -76,7 +76,7 @@ pub enum Act {
 }
 
 /// Who did it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum By {
     /// The person it is about, signed in.
@@ -88,7 +88,7 @@ pub enum By {
 }
 
 /// One event. Made by naming the act, then what is known of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Event {
     pub(super) event: Act,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,13 +112,22 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) method: Option<&'static str>,
+    pub(super) method: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) count: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clock::as_rfc3339_option")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "clock::as_rfc3339_option",
+        deserialize_with = "moment"
+    )]
     pub(super) since: Option<Timestamp>,
+}
+
+fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.and_then(|text| Timestamp::parse_rfc3339(&text)))
 }
 
 impl Event {
@@ -204,7 +213,7 @@ impl Event {
     /// By which kind of proof.
     #[must_use]
     pub fn method(mut self, method: &'static str) -> Self {
-        self.method = Some(method);
+        self.method = Some(method.into());
         self
     }
 

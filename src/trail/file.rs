@@ -149,6 +149,11 @@ impl TrailFile {
         std::fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
+    /// The same, whose fall others hear of through `distrust`.
+    pub(super) fn trusted_by(self, distrust: Arc<OnceLock<String>>) -> Self {
+        Self { distrust, ..self }
+    }
+
     /// Why it is not trusted any more, once it is not.
     pub(super) fn distrust(&self) -> Arc<OnceLock<String>> {
         Arc::clone(&self.distrust)

@@ -26,6 +26,7 @@ mod file;
 mod read;
 mod strangers;
 mod writer;
+mod yielding;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,8 @@ mod tests;
 pub use chain::{Flaw, FlawKind, Verified};
 pub use event::{Act, By, Event};
 pub use read::{Entry, Reader};
+pub use writer::Forward;
+pub use yielding::Yielded;
 
 use self::chain::Head;
 use self::strangers::Strangers;

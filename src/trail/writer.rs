@@ -18,13 +18,30 @@ const GROUP: usize = 512;
 /// Where the trail ends, and how long its file is.
 pub(super) type Measured = (Head, u64);
 
+type Waiting = oneshot::Sender<Result<(), TrailError>>;
+type Asked = oneshot::Sender<Measured>;
+
 /// What the writer is asked for.
 pub(super) enum Job {
     /// To write an event; whoever waits for it hears when it is durable.
     Write(Box<Event>, Option<oneshot::Sender<Result<(), TrailError>>>),
     /// To say how things stand between two writes.
     Measure(oneshot::Sender<Measured>),
+    /// To let go of the file, say so, and go on as it is told then. What comes meanwhile waits.
+    Yield(oneshot::Sender<()>, oneshot::Receiver<Place>),
 }
+
+/// Where events are written.
+pub(super) enum Place {
+    Here(TrailFile),
+    /// In another process.
+    Elsewhere(Forward),
+    /// Nowhere: the file was given away.
+    Nowhere,
+}
+
+/// Has another process write an event; when it returns, that one has.
+pub type Forward = Box<dyn FnMut(&Event) -> Result<(), TrailError> + Send>;
 
 /// Where each person's last line begins. As many as there are people, however long the trail is.
 pub(super) struct Index {
@@ -61,7 +78,9 @@ impl Index {
 }
 
 pub(super) struct Writer {
-    file: TrailFile,
+    place: Place,
+    /// The last event that is known to be in the file, and how long that was.
+    measured: Measured,
     index: Arc<Mutex<Index>>,
     told: watch::Sender<Head>,
     clock: Arc<dyn Clock>,
@@ -76,7 +95,8 @@ impl Writer {
         told: watch::Sender<Head>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { file, index, told, clock, failing: false }
+        let measured = (file.head(), file.length_by_name());
+        Self { place: Place::Here(file), measured, index, told, clock, failing: false }
     }
 
     fn run(mut self, jobs: &mut mpsc::Receiver<Job>) {
@@ -86,30 +106,59 @@ impl Writer {
             for job in group.drain(..) {
                 match job {
                     Job::Write(event, answer) => {
-                        events.push(event);
+                        events.push(*event);
                         waiting.extend(answer);
                     }
                     Job::Measure(answer) => asked.push(answer),
+                    Job::Yield(told, next) => {
+                        self.finish(&mut events, &mut waiting, &mut asked);
+                        self.yield_place(told, next);
+                    }
                 }
             }
-            if !events.is_empty() {
-                let done = self.write(&events);
-                self.report(&done);
-                // Whoever does not wait any more needs no answer.
-                waiting.into_iter().for_each(|answer| drop(answer.send(done.clone())));
-            }
-            for answer in asked {
-                let length = self.file.length_by_name();
-                let _ = answer.send((self.file.head(), length));
-            }
+            self.finish(&mut events, &mut waiting, &mut asked);
         }
     }
 
-    fn write(&mut self, events: &[Box<Event>]) -> Result<(), TrailError> {
+    fn finish(&mut self, events: &mut Vec<Event>, waiting: &mut Vec<Waiting>, asked: &mut Vec<Asked>) {
+        if !events.is_empty() {
+            let done = self.write(events);
+            self.report(&done);
+            // Whoever does not wait any more needs no answer.
+            waiting.drain(..).for_each(|answer| drop(answer.send(done.clone())));
+            events.clear();
+        }
+        for answer in asked.drain(..) {
+            if let Place::Here(file) = &self.place {
+                self.measured = (file.head(), file.length_by_name());
+            }
+            let _ = answer.send(self.measured);
+        }
+    }
+
+    fn yield_place(&mut self, told: oneshot::Sender<()>, next: oneshot::Receiver<Place>) {
+        if let Place::Here(file) = std::mem::replace(&mut self.place, Place::Nowhere) {
+            self.measured = (file.head(), file.length_by_name());
+        }
+        // Who asked for it may have gone; then nobody says how to go on either.
+        let _ = told.send(());
+        self.place = next.blocking_recv().unwrap_or(Place::Nowhere);
+        if let Place::Here(file) = &self.place {
+            self.told.send_replace(file.head());
+        }
+    }
+
+    fn write(&mut self, events: &[Event]) -> Result<(), TrailError> {
         let unwritten = |error: &dyn std::fmt::Display| TrailError::Unwritten(error.to_string());
-        let start = self.file.next_start().map_err(|error| unwritten(&error))?;
+        let file = match &mut self.place {
+            Place::Here(file) => file,
+            // There it is in the log too.
+            Place::Elsewhere(forward) => return events.iter().try_for_each(forward),
+            Place::Nowhere => return Err(TrailError::Closed),
+        };
+        let start = file.next_start().map_err(|error| unwritten(&error))?;
         let now = self.clock.now();
-        let (mut lines, mut head, mut latest) = (Vec::new(), self.file.head(), HashMap::new());
+        let (mut lines, mut head, mut latest) = (Vec::new(), file.head(), HashMap::new());
         for event in events {
             let begins = start + lines.len() as u64;
             let earlier = event.user_id.as_ref().and_then(|user| {
@@ -117,9 +166,9 @@ impl Writer {
             });
             head = seal(&mut lines, &head, begins, now, event, earlier).map_err(|error| unwritten(&error))?;
         }
-        self.file.append(&lines, start, head)?;
+        file.append(&lines, start, head)?;
         lock(&self.index).found(latest.into_iter().collect());
-        events.iter().for_each(|event| mirror(event));
+        events.iter().for_each(mirror);
         self.told.send_replace(head);
         Ok(())
     }
@@ -149,7 +198,7 @@ fn mirror(event: &Event) {
         session = event.session.as_ref().map(|session| session.as_str()),
         device = event.device.as_ref().map(|device| device.as_str()),
         address = event.address.as_deref(),
-        method = event.method,
+        method = event.method.as_deref(),
         reason = event.reason.as_deref(),
         count = event.count,
         "{}", act.as_str().unwrap_or_default(),

@@ -26,6 +26,8 @@ pub struct Registry {
 struct Slots {
     by_tunnel: HashMap<TunnelId, Slot>,
     serving: usize,
+    /// This edge is about to stop: whoever comes is told to come again.
+    draining: bool,
 }
 
 /// Why a tunnel is cut.
@@ -92,6 +94,9 @@ impl Registry {
     /// flight and closes.
     pub fn claim(self: &Arc<Self>, link: Arc<AgentLink>) -> Claim {
         let mut slots = self.slots();
+        if slots.draining {
+            link.steer(Course::Draining);
+        }
         let slot = slots.of(&link.identity().tunnel);
         match slot.serving.send_replace(Some(Arc::clone(&link))) {
             Some(older) => {
@@ -129,9 +134,17 @@ impl Registry {
         }
     }
 
-    /// Asks every agent to dial anew, because this edge is about to stop. They go on serving what comes.
+    /// Asks every agent to dial anew, those too that are just coming, because this edge is about to stop. They go on
+    /// serving what comes.
     pub fn drain(&self) {
-        self.slots().by_tunnel.values().flat_map(Slot::all).for_each(|link| link.steer(Course::Draining));
+        let mut slots = self.slots();
+        slots.draining = true;
+        slots.by_tunnel.values().flat_map(Slot::all).for_each(|link| link.steer(Course::Draining));
+    }
+
+    /// It is not about to stop after all: who comes from now on may stay.
+    pub fn stay(&self) {
+        self.slots().draining = false;
     }
 
     /// Every agent that serves, by tunnel.

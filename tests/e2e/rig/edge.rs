@@ -224,7 +224,20 @@ impl Edge {
         (self.process, self.ready) = launch(&mut command).await;
     }
 
-    fn keep_ports(&self) {
+    /// Starts another that takes its place, and gives back the one before.
+    pub(crate) async fn upgrade(&mut self) -> Process {
+        let new = self.successor();
+        self.ready = new.line("the new edge's ready line", Ready::read).await;
+        std::mem::replace(&mut self.process, new)
+    }
+
+    /// Starts another to take its place, which may fail.
+    pub(crate) fn successor(&self) -> Process {
+        Process::start(serve(&self.config).arg("--upgrade"))
+    }
+
+    /// Writes the ports it got into its configuration.
+    pub(crate) fn keep_ports(&self) {
         let ports = [self.ready.https[0].port(), self.ready.http[0].port()];
         let text = self.setup.file(&self.ca, &self.home.path().join("data"), ports);
         std::fs::write(&self.config, text).expect("our own folder");

@@ -1,10 +1,10 @@
 //! The tree over the nonces of all desktops, and how one of them is proven to be in it ([`crate::proof`]).
 //!
-//! A tree is never changed: a nonce that comes or goes gives another tree, which shares with the former all but the nodes
-//! above that leaf, some fourteen among ten thousand. So to keep the trees of the last minutes costs what changed between
-//! them, and the root is always known.
+//! A tree that was copied is never changed: the copy shares all its nodes, and a nonce that comes or goes makes those above
+//! its leaf anew, some fourteen among ten thousand. So to keep the trees of the last minutes costs what changed between
+//! them. Nodes are hashed when a root is asked for, each once, however many nonces came since.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::proof::{Hash, Nonce, Path, Place, Root, leaf, node};
 
@@ -23,11 +23,19 @@ pub(super) enum Tree {
     Branch(Arc<Branch>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Branch {
-    hash: Hash,
+    hash: OnceLock<Hash>,
     left: Tree,
     right: Tree,
+}
+
+impl Branch {
+    /// The side that `place` lies on; it may change, and the hash with it.
+    fn side_of(&mut self, place: &Place, depth: usize) -> &mut Tree {
+        self.hash.take();
+        if place.bit(depth) { &mut self.right } else { &mut self.left }
+    }
 }
 
 impl Tree {
@@ -44,64 +52,56 @@ impl Tree {
         match self {
             Self::Empty => NOTHING,
             Self::Leaf { hash, .. } => *hash,
-            Self::Branch(branch) => branch.hash,
+            Self::Branch(branch) => {
+                *branch.hash.get_or_init(|| node(&branch.left.hash(), &branch.right.hash()))
+            }
         }
     }
 
-    fn branch(left: Self, right: Self) -> Self {
-        Self::Branch(Arc::new(Branch { hash: node(&left.hash(), &right.hash()), left, right }))
+    /// Has `nonce` at `place`, instead of the one that was there. Where that would lie too deep it is left out, and cannot
+    /// be proven.
+    pub(super) fn insert(&mut self, place: Place, nonce: &Nonce) {
+        self.insert_leaf(place, leaf(&place, nonce), 0);
     }
 
-    /// With `nonce` at `place`, in place of the one that was there. Where that would lie too deep it is left out, and
-    /// cannot be proven.
-    pub(super) fn with(&self, place: Place, nonce: &Nonce) -> Self {
-        self.with_leaf(place, leaf(&place, nonce), 0)
-    }
-
-    fn with_leaf(&self, place: Place, hash: Hash, depth: usize) -> Self {
+    fn insert_leaf(&mut self, place: Place, hash: Hash, depth: usize) {
         match self {
-            Self::Empty => Self::Leaf { place, hash },
-            Self::Leaf { place: there, .. } if *there == place => Self::Leaf { place, hash },
-            _ if depth == Path::LONGEST => self.clone(),
+            Self::Empty => *self = Self::Leaf { place, hash },
+            Self::Leaf { place: there, hash: old } if *there == place => *old = hash,
+            Self::Leaf { .. } if depth == Path::LONGEST => {}
             Self::Leaf { place: there, .. } => {
                 // Both go one level down, each to its side; where that is the same side, it is tried again there.
-                let (left, right) = match there.bit(depth) {
-                    true => (Self::Empty, self.clone()),
-                    false => (self.clone(), Self::Empty),
-                };
-                Self::branched(&left, &right, place, hash, depth)
+                let (there, mut branch) = (*there, Branch::default());
+                *branch.side_of(&there, depth) = std::mem::take(self);
+                branch.side_of(&place, depth).insert_leaf(place, hash, depth + 1);
+                *self = Self::Branch(Arc::new(branch));
             }
-            Self::Branch(branch) => Self::branched(&branch.left, &branch.right, place, hash, depth),
+            Self::Branch(branch) => {
+                Arc::make_mut(branch).side_of(&place, depth).insert_leaf(place, hash, depth + 1);
+            }
         }
     }
 
-    fn branched(left: &Self, right: &Self, place: Place, hash: Hash, depth: usize) -> Self {
-        match place.bit(depth) {
-            true => Self::branch(left.clone(), right.with_leaf(place, hash, depth + 1)),
-            false => Self::branch(left.with_leaf(place, hash, depth + 1), right.clone()),
-        }
+    /// Has no nonce at `place` any more.
+    pub(super) fn remove(&mut self, place: &Place) {
+        self.remove_leaf(place, 0);
     }
 
-    /// Without the nonce at `place`.
-    pub(super) fn without(&self, place: &Place) -> Self {
-        self.without_leaf(place, 0)
-    }
-
-    fn without_leaf(&self, place: &Place, depth: usize) -> Self {
-        let branch = match self {
-            Self::Leaf { place: there, .. } if there == place => return Self::Empty,
-            Self::Empty | Self::Leaf { .. } => return self.clone(),
-            Self::Branch(branch) => branch,
-        };
-        let (left, right) = match place.bit(depth) {
-            true => (branch.left.clone(), branch.right.without_leaf(place, depth + 1)),
-            false => (branch.left.without_leaf(place, depth + 1), branch.right.clone()),
-        };
-        match (&left, &right) {
-            // A leaf that is alone again lies where it would if it had always been.
-            (Self::Empty, Self::Empty | Self::Leaf { .. }) => right,
-            (Self::Leaf { .. }, Self::Empty) => left,
-            _ => Self::branch(left, right),
+    fn remove_leaf(&mut self, place: &Place, depth: usize) {
+        match self {
+            Self::Leaf { place: there, .. } if there == place => *self = Self::Empty,
+            Self::Empty | Self::Leaf { .. } => {}
+            Self::Branch(branch) => {
+                let branch = Arc::make_mut(branch);
+                branch.side_of(place, depth).remove_leaf(place, depth + 1);
+                // A leaf that is alone again lies where it would if it had always been.
+                let alone = match (&branch.left, &branch.right) {
+                    (Self::Empty, Self::Empty | Self::Leaf { .. }) => &mut branch.right,
+                    (Self::Leaf { .. }, Self::Empty) => &mut branch.left,
+                    _ => return,
+                };
+                *self = std::mem::take(alone);
+            }
         }
     }
 
@@ -145,7 +145,9 @@ mod tests {
     }
 
     fn built(entries: impl IntoIterator<Item = (u16, u8)>) -> Tree {
-        entries.into_iter().fold(Tree::default(), |tree, (at, number)| tree.with(place(at), &nonce(number)))
+        let mut tree = Tree::default();
+        entries.into_iter().for_each(|(at, number)| tree.insert(place(at), &nonce(number)));
+        tree
     }
 
     proptest! {
@@ -173,11 +175,11 @@ mod tests {
             for (at, change) in changes {
                 match change {
                     Some(number) => {
-                        tree = tree.with(place(at), &nonce(number));
+                        tree.insert(place(at), &nonce(number));
                         left.insert(at, number);
                     }
                     None => {
-                        tree = tree.without(&place(at));
+                        tree.remove(&place(at));
                         left.remove(&at);
                     }
                 }
@@ -197,7 +199,11 @@ mod tests {
             }
         }
         let before = built((0..10_000).map(|at| (at, 1)));
-        let after = before.with(place(77), &nonce(2));
+        let root = before.root();
+        let mut after = before.clone();
+        after.insert(place(77), &nonce(2));
+        assert_ne!(after.root(), root);
+        assert_eq!(before.root(), root, "the one that was copied is as it was");
         let (mut old, mut new) = (Vec::new(), Vec::new());
         nodes(&before, &mut old);
         nodes(&after, &mut new);

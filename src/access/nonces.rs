@@ -50,7 +50,7 @@ impl Nonces {
     pub fn handed_over(&self, tunnel: &TunnelId, nonce: Nonce, now: Timestamp) {
         let (place, until) = (Place::tunnel(tunnel), now + NONCE_LIFETIME);
         let mut state = self.state(now);
-        state.all = state.all.with(place, &nonce);
+        state.all.insert(place, &nonce);
         state.held.insert(place, Held { nonce, until });
         state.held_since.push_back((until, place));
     }
@@ -103,7 +103,7 @@ impl State {
         while let Some((_, place)) = self.held_since.pop_front_if(|(until, _)| *until <= now) {
             if self.held.get(&place).is_some_and(|held| held.until <= now) {
                 self.held.remove(&place);
-                self.all = self.all.without(&place);
+                self.all.remove(&place);
             }
         }
         while let Some((_, root)) = self.committed_since.pop_front_if(|(until, _)| *until <= now) {

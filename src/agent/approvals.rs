@@ -7,21 +7,27 @@
 //! Whoever asks too often is not shown to anybody, so that a person cannot be worn down until they approve. Passkeys and
 //! other ways to sign in are counted apart: a stolen password must not keep the owner's passkeys from being asked about.
 
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+use super::belief::{Refusal, Refusals, Unbelieved, Unproven};
 use super::decisions::{Decided, Decisions, Ground, Standing};
+use super::proof::ProofFault;
 use super::trust::{Acquaintance, Full, TrustedDevices};
-use crate::clock::{self, Timestamp};
+use super::waiting::{Class, Visit, Waiting, is_same, shortened};
+use crate::clock::Timestamp;
 use crate::names::{DeviceId, SessionId};
 use crate::secret::{Entropy, random};
+use crate::wire::AgentEvent;
 use crate::wire::approval::{Answer, Ask, Credential};
-use crate::wire::{AgentEvent, one_line};
+
+pub(super) use super::waiting::Shown;
 
 /// How long a device waits (contract, section 6).
 pub(super) const WAITS: Duration = Duration::from_secs(10 * 60);
-/// Longer than any session lasts.
-const LONGEST_SESSION: Duration = Duration::from_secs(366 * 24 * 3600);
+/// How long a session is served at most that a person opened; then they show again that it is them.
+const LONGEST_SESSION: Duration = Duration::from_secs(24 * 3600);
+/// And a script's: longer than any access token lasts.
+const LONGEST_SCRIPT: Duration = Duration::from_secs(366 * 24 * 3600);
 /// How many browsers with the same device may wait at once.
 const MOST_SESSIONS_WAITING: usize = 8;
 /// The time over which questions are counted.
@@ -34,110 +40,6 @@ pub(super) enum Policy {
     Ask,
     /// Any passkey of the owner, who has this name.
     Owner(String),
-}
-
-/// What is counted apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    Passkey,
-    Other,
-}
-
-impl Class {
-    const fn of(device: &Credential) -> Self {
-        match device {
-            Credential::Passkey(_) => Self::Passkey,
-            _ => Self::Other,
-        }
-    }
-
-    /// How many may wait at once.
-    const fn most_waiting(self) -> usize {
-        match self {
-            Self::Passkey => 4,
-            Self::Other => 2,
-        }
-    }
-
-    /// How many may be shown in an hour.
-    const fn most_an_hour(self) -> usize {
-        match self {
-            Self::Passkey => 12,
-            Self::Other => 5,
-        }
-    }
-}
-
-/// A session of a device that waits.
-#[derive(Clone, Debug)]
-struct Visit {
-    session: SessionId,
-    address: String,
-    browser: String,
-    expires_at: Timestamp,
-}
-
-/// A device that waits.
-#[derive(Clone, Debug)]
-struct Waiting {
-    device: Credential,
-    name: String,
-    number: u8,
-    since: Timestamp,
-    until: Timestamp,
-    /// Its id is that of a trusted passkey, but not its key.
-    other_key: bool,
-    visits: Vec<Visit>,
-}
-
-/// A device that waits, as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Shown {
-    pub(super) id: DeviceId,
-    pub(super) name: String,
-    /// Of its key; none for what has none.
-    pub(super) fingerprint: Option<String>,
-    pub(super) address: String,
-    #[serde(serialize_with = "clock::as_rfc3339", deserialize_with = "clock::from_rfc3339")]
-    pub(super) since: Timestamp,
-    pub(super) last_used: Option<String>,
-    pub(super) number: u8,
-    pub(super) kind: String,
-    pub(super) browser: String,
-    #[serde(serialize_with = "clock::as_rfc3339", deserialize_with = "clock::from_rfc3339")]
-    pub(super) until: Timestamp,
-    pub(super) other_key: bool,
-}
-
-impl From<&Waiting> for Shown {
-    fn from(waiting: &Waiting) -> Self {
-        let (fingerprint, kind) = match &waiting.device {
-            Credential::Passkey(passkey) => (Some(passkey.public_key.fingerprint()), "passkey"),
-            Credential::BackupCode(_) => (None, "backup-code"),
-            Credential::MagicLink(_) => (None, "magic-link"),
-            Credential::Password(_) => (None, "password"),
-            Credential::AccessToken(_) | Credential::Other(_) => (None, "other"),
-        };
-        let mut addresses: Vec<&str> = Vec::new();
-        for visit in &waiting.visits {
-            if !addresses.contains(&&*visit.address) {
-                addresses.push(&visit.address);
-            }
-        }
-        Self {
-            id: waiting.device.device().clone(),
-            name: waiting.name.clone(),
-            fingerprint,
-            address: addresses.join(", "),
-            since: waiting.since,
-            last_used: None,
-            number: waiting.number,
-            kind: kind.to_owned(),
-            browser: waiting.visits.first().map(|visit| visit.browser.clone()).unwrap_or_default(),
-            until: waiting.until,
-            other_key: waiting.other_key,
-        }
-    }
 }
 
 /// What somebody at the desktop wanted cannot be done.
@@ -158,6 +60,8 @@ pub(super) enum Undecided {
 #[derive(Clone, Debug)]
 pub(super) struct Approvals {
     policy: Policy,
+    unproven: Unproven,
+    refusals: Refusals,
     pub(super) devices: TrustedDevices,
     pub(super) decisions: Decisions,
     waiting: Vec<Waiting>,
@@ -168,29 +72,59 @@ pub(super) struct Approvals {
 impl Approvals {
     /// From what was kept. A session whose reason no longer holds is refused: its device was removed while no agent ran,
     /// or the agent was told to ask.
-    pub(super) fn new(policy: Policy, devices: TrustedDevices, mut decisions: Decisions) -> Self {
+    pub(super) fn new(
+        policy: Policy,
+        unproven: Unproven,
+        devices: TrustedDevices,
+        mut decisions: Decisions,
+    ) -> Self {
         decisions.refuse(|decided, ground| match ground {
             Ground::Trusted => !devices.has(&decided.device),
+            Ground::Owner | Ground::AccessToken if unproven == Unproven::Refused => true,
             Ground::Owner => policy == Policy::Ask && !devices.has(&decided.device),
-            Ground::Asked | Ground::AccessToken => false,
+            Ground::Asked => unproven == Unproven::Refused,
+            Ground::AccessToken => policy == Policy::Ask,
         });
-        Self { policy, devices, decisions, waiting: Vec::new(), shown: Vec::new() }
+        let refusals = Refusals::default();
+        Self { policy, unproven, refusals, devices, decisions, waiting: Vec::new(), shown: Vec::new() }
     }
 
-    /// The edge asks about a session.
-    pub(super) fn ask(&mut self, ask: &Ask, entropy: &dyn Entropy, now: Timestamp) -> Answer {
-        let expires_at = ask.expires_at.min(now + LONGEST_SESSION);
+    /// The edge asks about a session; `proof` is what the judge found of the sign-in.
+    pub(super) fn ask(
+        &mut self,
+        ask: &Ask,
+        proof: Result<(), ProofFault>,
+        entropy: &dyn Entropy,
+        now: Timestamp,
+    ) -> Answer {
+        let longest = match ask.device {
+            Credential::AccessToken(_) => LONGEST_SCRIPT,
+            _ => LONGEST_SESSION,
+        };
+        let mut expires_at = ask.expires_at.min(now + longest);
         if expires_at <= now || matches!(&ask.device, Credential::Passkey(passkey) if !passkey.is_sound()) {
             return Answer::Denied;
         }
+        let mut proof = proof;
         if let Some(decided) = self.decisions.of(&ask.session) {
             match decided.ground() {
+                // It waited when this agent's predecessor ended, which has seen its proof.
+                None if self.decisions.is_proven(&ask.session, &ask.device) => {
+                    expires_at = expires_at.min(decided.expires_at);
+                    proof = Ok(());
+                }
                 // A session keeps the device that it began with.
                 Some(_) if decided.device != *ask.device.device() => return Answer::Denied,
                 Some(_) if decided.expires_at >= expires_at => return Answer::Approved,
+                // Nothing makes it longer but a proof of its own.
+                Some(_) if self.unbelieved(&ask.device, proof).is_some() => return Answer::Approved,
                 Some(_) => {}
                 None => return Answer::Denied,
             }
+        }
+        if let Some(why) = self.unbelieved(&ask.device, proof) {
+            self.refusals.note(Refusal::of(ask, why, now));
+            return Answer::Denied;
         }
         let visit = Visit {
             session: ask.session.clone(),
@@ -205,21 +139,44 @@ impl Approvals {
                 self.decide(visit, &ask.device, name, Standing::Approved { ground }, now);
                 Answer::Approved
             }
-            None => self.wait(visit, &ask.device, entropy, now),
+            None => {
+                if let Credential::Passkey(passkey) = &ask.device
+                    && !self.decisions.is_proven(&ask.session, &ask.device)
+                {
+                    let standing = Standing::Proven { fingerprint: passkey.public_key.fingerprint() };
+                    self.decide(visit.clone(), &ask.device, shortened(ask.device.name(), 80), standing, now);
+                }
+                self.wait(visit, &ask.device, entropy, now)
+            }
+        }
+    }
+
+    /// Why the edge's word for a session is not enough, if it is not.
+    fn unbelieved(&self, device: &Credential, proof: Result<(), ProofFault>) -> Option<Unbelieved> {
+        match device {
+            Credential::Passkey(passkey) => match self.devices.acquaintance(passkey) {
+                Acquaintance::OtherKey => Some(Unbelieved::OtherKey),
+                Acquaintance::Trusted | Acquaintance::Stranger => proof.err().map(Unbelieved::Proof),
+            },
+            _ => (self.unproven == Unproven::Refused).then_some(Unbelieved::NoPasskey),
         }
     }
 
     /// What a session is approved for without a question, if it is.
     fn ground_for(&self, ask: &Ask) -> Option<Ground> {
         match &ask.device {
-            Credential::AccessToken(_) => Some(Ground::AccessToken),
+            Credential::AccessToken(_) => self.takes_the_owners(ask).then_some(Ground::AccessToken),
             Credential::Passkey(passkey) => match self.devices.acquaintance(passkey) {
                 Acquaintance::Trusted => Some(Ground::Trusted),
-                _ if self.policy == Policy::Owner(ask.user.clone()) => Some(Ground::Owner),
-                Acquaintance::OtherKey | Acquaintance::Stranger => None,
+                _ => self.takes_the_owners(ask).then_some(Ground::Owner),
             },
             _ => None,
         }
+    }
+
+    /// Whether it lets in what the edge says is the owner's.
+    fn takes_the_owners(&self, ask: &Ask) -> bool {
+        self.unproven == Unproven::Asked && self.policy == Policy::Owner(ask.user.clone())
     }
 
     fn wait(&mut self, visit: Visit, device: &Credential, entropy: &dyn Entropy, now: Timestamp) -> Answer {
@@ -242,7 +199,6 @@ impl Approvals {
             name: shortened(device.name(), 80),
             since: now,
             until: now + WAITS,
-            other_key: matches!(device, Credential::Passkey(passkey) if self.devices.acquaintance(passkey) == Acquaintance::OtherKey),
             visits: vec![visit],
             device: device.clone(),
         };
@@ -331,6 +287,11 @@ impl Approvals {
         self.waiting.iter().map(Shown::from).collect()
     }
 
+    /// Whom it did not believe lately, the last one last.
+    pub(super) fn refusals(&self) -> &[Refusal] {
+        self.refusals.list()
+    }
+
     /// When the next one has waited long enough.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
         self.waiting.iter().map(|one| one.until).min()
@@ -379,19 +340,6 @@ impl Approvals {
             standing,
         });
     }
-}
-
-/// Whether two that ask under one id are one device: a passkey is its key.
-fn is_same(one: &Credential, other: &Credential) -> bool {
-    match (one, other) {
-        (Credential::Passkey(one), Credential::Passkey(other)) => one.public_key == other.public_key,
-        (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
-    }
-}
-
-/// What a stranger says of itself, fit to be shown.
-fn shortened(text: &str, longest: usize) -> String {
-    one_line(text).trim().chars().take(longest).collect()
 }
 
 #[cfg(test)]

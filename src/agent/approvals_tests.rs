@@ -25,15 +25,21 @@ fn ask(device: Credential) -> Ask {
         address: "192.0.2.7".into(),
         user_agent: "Firefox".into(),
         expires_at: at(86_400),
+        proof: None,
     }
 }
 
 fn desk(policy: Policy) -> Approvals {
-    Approvals::new(policy, TrustedDevices::default(), Decisions::default())
+    Approvals::new(policy, Unproven::Asked, TrustedDevices::default(), Decisions::default())
 }
 
 fn asks(approvals: &mut Approvals, ask: &Ask, secs: u64) -> Answer {
-    approvals.ask(ask, &*SystemEntropy::shared(), at(secs))
+    asks_with(approvals, ask, Ok(()), secs)
+}
+
+/// As above, with what the judge found of the sign-in.
+fn asks_with(approvals: &mut Approvals, ask: &Ask, proof: Result<(), ProofFault>, secs: u64) -> Answer {
+    approvals.ask(ask, proof, &*SystemEntropy::shared(), at(secs))
 }
 
 fn number_of(answer: &Answer) -> u8 {
@@ -119,25 +125,89 @@ fn the_owners_passkeys_are_let_in_where_that_is_wanted_and_nobody_elses() {
 }
 
 #[test]
-fn a_script_with_an_access_token_is_let_in_either_way() {
+fn a_script_is_let_in_where_the_edges_word_will_do_and_else_somebody_is_asked_once() {
+    let script = || Credential::AccessToken(Passing { id: DeviceId::of_credential(b"x"), name: "CI".into() });
+    assert_eq!(asks(&mut desk(Policy::Owner("ada".into())), &ask(script()), 0), Answer::Approved);
+    let mut approvals = desk(Policy::Ask);
+    let year = 360 * 86_400;
+    let token = Ask { expires_at: at(year), ..ask(script()) };
+    assert!(matches!(asks(&mut approvals, &token, 0), Answer::Pending { .. }));
+    assert_eq!(approvals.waiting()[0].kind, "access-token");
+    approvals.approve(token.device.device(), at(1)).expect("waiting");
+    assert_eq!(asks(&mut approvals, &token, year - 1), Answer::Approved, "for as long as the token lasts");
+}
+
+#[test]
+fn a_passkey_whose_sign_in_is_not_proven_is_refused_whoever_it_is_and_nobody_is_asked() {
     for policy in [Policy::Ask, Policy::Owner("ada".into())] {
-        let script =
-            Credential::AccessToken(Passing { id: DeviceId::of_credential(b"x"), name: "CI".into() });
-        assert_eq!(asks(&mut desk(policy), &ask(script), 0), Answer::Approved);
+        let mut approvals = desk(policy);
+        let known = ask(passkey(1));
+        if asks(&mut approvals, &known, 0) != Answer::Approved {
+            approvals.approve(known.device.device(), at(0)).expect("waiting");
+        }
+        for (number, fault) in [(1, ProofFault::Missing), (1, ProofFault::Old), (2, ProofFault::Signature)] {
+            let refused = ask(passkey(number));
+            assert_eq!(asks_with(&mut approvals, &refused, Err(fault), 1), Answer::Denied);
+            let shown = approvals.refusals().last().expect("shown");
+            assert_eq!((&shown.session, &*shown.why), (&refused.session, &*fault.to_string()));
+        }
+        assert!(approvals.waiting().is_empty());
+        assert_eq!(asks(&mut approvals, &known, 2), Answer::Approved, "what was opened before goes on");
     }
 }
 
 #[test]
-fn another_key_under_a_trusted_id_is_asked_about_and_shown_as_that() {
+fn a_session_lasts_a_day_and_nothing_but_another_proof_makes_it_longer() {
+    const DAY: u64 = 86_400;
+    let mut approvals = desk(Policy::Owner("ada".into()));
+    let endless = Ask { expires_at: at(400 * DAY), ..ask(passkey(1)) };
+    let until = |approvals: &Approvals| approvals.decisions.of(&endless.session).map(|one| one.expires_at);
+    assert_eq!(asks(&mut approvals, &endless, 0), Answer::Approved);
+    assert_eq!(until(&approvals), Some(at(DAY)));
+    assert_eq!(asks_with(&mut approvals, &endless, Err(ProofFault::Old), 900), Answer::Approved);
+    assert_eq!(until(&approvals), Some(at(DAY)), "as it was");
+    assert_eq!(asks(&mut approvals, &endless, 1000), Answer::Approved);
+    assert_eq!(until(&approvals), Some(at(DAY + 1000)), "the person has signed in again");
+    approvals.expire(at(DAY + 1000));
+    assert_eq!(asks_with(&mut approvals, &endless, Err(ProofFault::Old), DAY + 1001), Answer::Denied);
+}
+
+#[test]
+fn who_wants_proof_is_asked_about_passkeys_alone_and_lets_in_no_owner_unseen() {
+    let strict =
+        |policy, decisions| Approvals::new(policy, Unproven::Refused, TrustedDevices::default(), decisions);
+    let script = Credential::AccessToken(Passing { id: DeviceId::of_credential(b"x"), name: "CI".into() });
+    let owner = || Policy::Owner("ada".into());
+    for policy in [Policy::Ask, owner()] {
+        let mut approvals = strict(policy, Decisions::default());
+        for device in [password(1), script.clone()] {
+            assert_eq!(asks(&mut approvals, &ask(device), 0), Answer::Denied);
+            assert!(approvals.refusals().last().is_some_and(|one| one.why.contains("--require-proof")));
+        }
+        assert!(matches!(asks(&mut approvals, &ask(passkey(1)), 1), Answer::Pending { .. }));
+    }
+    let mut before = desk(owner());
+    let (known, scripted) = (ask(passkey(1)), ask(script));
+    assert_eq!(asks(&mut before, &known, 0), Answer::Approved);
+    assert_eq!(asks(&mut before, &scripted, 0), Answer::Approved);
+    let mut after = strict(owner(), before.decisions);
+    assert_eq!(asks(&mut after, &known, 1), Answer::Denied);
+    assert_eq!(asks(&mut after, &scripted, 1), Answer::Denied);
+}
+
+#[test]
+fn another_key_under_a_trusted_id_is_refused_and_shown_as_that() {
     let mut approvals = desk(Policy::Ask);
     let first = ask(passkey(1));
     asks(&mut approvals, &first, 0);
     approvals.approve(first.device.device(), at(1)).expect("waiting");
     let Credential::Passkey(swapped) = passkey(2) else { panic!("a passkey") };
     let swapped = PasskeyFacts { id: first.device.device().clone(), ..swapped };
+    // Whoever swapped it holds the key, and can prove that much.
     let answer = asks(&mut approvals, &ask(Credential::Passkey(swapped.clone())), 2);
-    assert!(matches!(answer, Answer::Pending { .. }));
-    assert!(approvals.waiting()[0].other_key);
+    assert_eq!(answer, Answer::Denied);
+    assert!(approvals.waiting().is_empty());
+    assert!(approvals.refusals()[0].why.contains("another key"));
     let third = PasskeyFacts { fingerprint: "SHA256:made-up".into(), ..swapped };
     assert_eq!(
         asks(&mut approvals, &ask(Credential::Passkey(third)), 3),
@@ -178,7 +248,9 @@ fn what_was_decided_outlives_a_restart_while_its_reason_holds() {
         asks(&mut approvals, ask, 0);
         approvals.approve(ask.device.device(), at(1)).expect("waiting");
     }
-    let again = |devices: TrustedDevices| Approvals::new(Policy::Ask, devices, approvals.decisions.clone());
+    let again = |devices: TrustedDevices| {
+        Approvals::new(Policy::Ask, Unproven::Asked, devices, approvals.decisions.clone())
+    };
     let mut restarted = again(approvals.devices.clone());
     assert_eq!(asks(&mut restarted, &one, 2), Answer::Approved);
     assert_eq!(asks(&mut restarted, &two, 2), Answer::Approved);
@@ -187,7 +259,8 @@ fn what_was_decided_outlives_a_restart_while_its_reason_holds() {
 
     let mut owner = desk(Policy::Owner("ada".into()));
     asks(&mut owner, &one, 0);
-    let mut asking = Approvals::new(Policy::Ask, TrustedDevices::default(), owner.decisions);
+    let nobody = TrustedDevices::default();
+    let mut asking = Approvals::new(Policy::Ask, Unproven::Asked, nobody, owner.decisions);
     assert_eq!(asks(&mut asking, &one, 1), Answer::Denied, "now this desktop is asked");
 }
 
@@ -280,4 +353,20 @@ proptest! {
         }
         prop_assert!(outcomes.len() <= 1, "{:?}", outcomes);
     }
+}
+
+#[test]
+fn who_waits_when_the_agent_ends_need_not_sign_in_again() {
+    let mut approvals = desk(Policy::Ask);
+    let first = ask(passkey(1));
+    asks(&mut approvals, &first, 0);
+    let nobody = TrustedDevices::default();
+    let mut next = Approvals::new(Policy::Ask, Unproven::Asked, nobody, approvals.decisions.clone());
+    let Credential::Passkey(other) = passkey(2) else { panic!("a passkey") };
+    let swapped = PasskeyFacts { id: first.device.device().clone(), ..other };
+    let swapped = Ask { device: Credential::Passkey(swapped), ..first.clone() };
+    assert_eq!(asks_with(&mut next, &swapped, Err(ProofFault::Elsewhere), 1), Answer::Denied);
+    assert!(matches!(asks_with(&mut next, &first, Err(ProofFault::Elsewhere), 2), Answer::Pending { .. }));
+    next.deny(first.device.device(), at(3)).expect("waiting");
+    assert_eq!(asks_with(&mut next, &first, Err(ProofFault::Elsewhere), 4), Answer::Denied);
 }

@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::approvals::Shown;
 use super::desk::{Desk, DeskError, Snapshot};
 use super::home::{Home, HomeError};
-use super::listing::{Listed, listed};
+use super::listing::{Listed, Sessions, listed};
 use super::run::AgentState;
 use crate::names::DeviceId;
 use crate::secret::{Entropy, SecretText, same};
@@ -42,6 +42,8 @@ enum Ask {
     Stop,
     /// Whom it trusts.
     Devices,
+    /// Whom it serves, and whom it did not believe.
+    Sessions,
     /// Who waits.
     Pending,
     /// To do something about a device, which is named by the beginning of its id.
@@ -170,6 +172,7 @@ async fn answer(
             let Snapshot { devices, sessions, .. } = desk.snapshot();
             write_line(to, &listed(&devices, &sessions)).await?;
         }
+        Ask::Sessions => write_line(to, &Sessions::of(&desk.snapshot())).await?,
         Ask::Pending => write_line(to, &desk.snapshot().waiting).await?,
         Ask::Decide(decision, typed) => {
             let done = spawn_blocking(move || decide(&desk, decision, &typed)).await;
@@ -202,6 +205,11 @@ pub(super) async fn status(home: &Home) -> Result<Option<Status>, HomeError> {
 /// Whom the agent that runs in `home` trusts. `None` when none does.
 pub(super) async fn devices(home: &Home) -> Result<Option<Vec<Listed>>, HomeError> {
     Ok(ask(home, Ask::Devices).await?.map(|(devices, _)| devices))
+}
+
+/// Whom it serves, and whom it did not believe.
+pub(super) async fn sessions(home: &Home) -> Result<Option<Sessions>, HomeError> {
+    Ok(ask(home, Ask::Sessions).await?.map(|(sessions, _)| sessions))
 }
 
 /// Who waits at it.
@@ -253,13 +261,18 @@ async fn write_line(to: &mut TcpStream, message: &impl Serialize) -> std::io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::Trust;
+    use crate::agent::proof::{Judge, SignInSite};
+    use crate::agent::{Trust, Unproven};
     use crate::clock::{SystemClock, Timestamp};
+    use crate::names::TunnelId;
     use crate::secret::SystemEntropy;
 
     fn desk(home: &Home) -> Arc<Desk> {
         let clock = SystemClock::not_before(Timestamp::default());
-        Desk::open(home.clone(), Trust::Ask, "ada", clock, SystemEntropy::shared()).expect("open")
+        let tunnel = TunnelId::parse("ada-abc234").expect("a label");
+        let judge = Judge::new(&tunnel, &SignInSite::of("https://deployer.patapim.test"));
+        let rules = (Trust::Ask, Unproven::Asked);
+        Desk::open(home.clone(), rules, "ada", judge, clock, SystemEntropy::shared()).expect("open")
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::home::{Home, HomeError};
 use crate::clock::Timestamp;
 use crate::names::{DeviceId, SessionId};
+use crate::wire::approval::Credential;
 
 const FILE: &str = "sessions.json";
 const VERSION: u32 = 1;
@@ -38,6 +39,11 @@ pub(super) enum Standing {
         /// Why.
         ground: Ground,
     },
+    /// Not yet decided. But the sign-in was proven, which it cannot be once more after the agent was started anew.
+    Proven {
+        /// That of the passkey's key.
+        fingerprint: String,
+    },
     /// They are not, ever.
     Refused,
 }
@@ -62,7 +68,7 @@ impl Decided {
     pub(super) fn ground(&self) -> Option<Ground> {
         match self.standing {
             Standing::Approved { ground } => Some(ground),
-            Standing::Refused => None,
+            Standing::Proven { .. } | Standing::Refused => None,
         }
     }
 }
@@ -75,6 +81,14 @@ impl Decisions {
     /// What was decided about `session`.
     pub(super) fn of(&self, session: &SessionId) -> Option<&Decided> {
         self.0.iter().find(|decided| decided.session == *session)
+    }
+
+    /// Whether the sign-in of `session` with `device`, a passkey, was proven before anybody decided about it.
+    pub(super) fn is_proven(&self, session: &SessionId, device: &Credential) -> bool {
+        let Credential::Passkey(passkey) = device else { return false };
+        let standing = self.of(session).filter(|one| one.device == passkey.id).map(|one| &one.standing);
+        let key = passkey.public_key.fingerprint();
+        matches!(standing, Some(Standing::Proven { fingerprint }) if *fingerprint == key)
     }
 
     /// Notes a decision, in place of an earlier one about the same session.

@@ -12,18 +12,24 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::approvals::{Approvals, Policy, Shown, Undecided};
+use super::belief::{Refusal, Unproven};
 use super::decisions::{Decided, Decisions};
 use super::home::{Home, HomeError};
 use super::listing::{NotMeant, meant};
+use super::proof::{Judge, ProofFault};
 use super::trust::TrustedDevices;
 use crate::clock::{Clock, Timestamp};
 use crate::names::{DeviceId, SessionId};
+use crate::proof::Nonce;
 use crate::secret::Entropy;
 use crate::wire::AgentEvent;
-use crate::wire::approval::{Answer, Ask, PasskeyFacts, TrustedDevice};
+use crate::wire::approval::{Answer, Ask, Credential, PasskeyFacts, TrustedDevice};
 
 /// A connection that is further behind than this is ended, and the next one asks anew.
 const EVENTS_HELD: usize = 256;
+
+/// How often the clock is looked at for the next nonce: while the machine sleeps, timers stand still.
+const CLOCK_LOOKED_AT: Duration = Duration::from_secs(15);
 
 /// Whom to let in without a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,7 @@ pub struct Desk {
     home: Home,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    judge: Judge,
     approvals: Mutex<Approvals>,
     /// The approved sessions, for the path of each request.
     served: RwLock<HashMap<SessionId, Served>>,
@@ -81,14 +88,16 @@ pub(super) struct Snapshot {
     pub(super) waiting: Vec<Shown>,
     pub(super) devices: Vec<TrustedDevice>,
     pub(super) sessions: Vec<Decided>,
+    pub(super) refusals: Vec<Refusal>,
 }
 
 impl Desk {
-    /// With what is kept in `home`, for the owner called `owner`.
+    /// With what is kept in `home`, for the owner called `owner`; `judge` says what the edge's word is worth.
     pub fn open(
         home: Home,
-        trust: Trust,
+        (trust, unproven): (Trust, Unproven),
         owner: &str,
+        judge: Judge,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Arc<Self>, HomeError> {
@@ -99,7 +108,8 @@ impl Desk {
         let (devices, damaged_devices) = TrustedDevices::load(&home)?;
         let (decisions, damaged_sessions) = Decisions::load(&home)?;
         let desk = Self {
-            approvals: Mutex::new(Approvals::new(policy, devices, decisions)),
+            judge,
+            approvals: Mutex::new(Approvals::new(policy, unproven, devices, decisions)),
             served: RwLock::default(),
             events: broadcast::Sender::new(EVENTS_HELD),
             changes: watch::Sender::new(()),
@@ -131,8 +141,15 @@ impl Desk {
 
     /// The edge asks about a session.
     pub(super) fn ask(&self, ask: &Ask) -> Result<Answer, DeskError> {
+        let proof = match &ask.device {
+            Credential::Passkey(passkey) => {
+                let key = passkey.public_key.as_bytes();
+                self.judge.judge(&ask.session, ask.proof.as_ref(), key, self.clock.now())
+            }
+            _ => Err(ProofFault::Missing),
+        };
         self.change(Unkept::Undone, |approvals, now| {
-            Ok((approvals.ask(ask, &*self.entropy, now), Vec::new()))
+            Ok((approvals.ask(ask, proof, &*self.entropy, now), Vec::new()))
         })
     }
 
@@ -166,7 +183,7 @@ impl Desk {
 
     /// The device that somebody means who typed the beginning of its id.
     pub(super) fn device_meant(&self, typed: &str) -> Result<DeviceId, NotMeant> {
-        let Snapshot { waiting, devices, sessions } = self.snapshot();
+        let Snapshot { waiting, devices, sessions, .. } = self.snapshot();
         let waiting = waiting.iter().map(|one| &one.id);
         let trusted = devices.iter().map(|one| &one.id);
         meant(typed, waiting.chain(trusted).chain(sessions.iter().map(|one| &one.device)))
@@ -184,7 +201,12 @@ impl Desk {
         let now = self.clock.now();
         waiting.retain(|one| one.until > now);
         let live = approvals.decisions.approved().filter(|one| one.expires_at > now);
-        Snapshot { waiting, sessions: live.cloned().collect(), devices: approvals.devices.list() }
+        Snapshot {
+            waiting,
+            sessions: live.cloned().collect(),
+            devices: approvals.devices.list(),
+            refusals: approvals.refusals().to_vec(),
+        }
     }
 
     /// Told whenever there is something else to show.
@@ -202,6 +224,25 @@ impl Desk {
         let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
         let served = served.get(session)?;
         (self.clock.now() < served.expires_at).then(|| served.cut.clone())
+    }
+
+    /// What sign-ins are to commit to from now on.
+    pub(super) fn nonce(&self) -> Nonce {
+        self.judge.nonce(self.clock.now(), &*self.entropy)
+    }
+
+    /// Hands the edge another nonce whenever it is time, for as long as the agent runs.
+    pub(super) async fn keep_nonces(self: Arc<Self>) {
+        let mut newest = self.nonce();
+        loop {
+            sleep(self.judge.renewed_in(self.clock.now()).min(CLOCK_LOOKED_AT)).await;
+            let nonce = self.nonce();
+            if nonce != newest {
+                newest = nonce;
+                // Without a connection there is nobody to tell; the next one begins with it.
+                let _ = self.events.send(AgentEvent::Nonce { nonce });
+            }
+        }
     }
 
     /// Has those who wait too long run out of time, for as long as the agent runs.

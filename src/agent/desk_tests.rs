@@ -1,12 +1,21 @@
 use super::*;
+use crate::agent::proof::SignInSite;
+use crate::agent::test_passkey::{ORIGIN, Passkey};
 use crate::clock::ManualClock;
+use crate::names::TunnelId;
+use crate::proof::{NONCE_EVERY, Place};
 use crate::secret::SystemEntropy;
 use crate::wire::approval::{Credential, PasskeyFacts, PublicKey};
 
 struct Room {
     folder: tempfile::TempDir,
     clock: Arc<ManualClock>,
+    passkey: Passkey,
     desk: Arc<Desk>,
+}
+
+fn tunnel() -> TunnelId {
+    TunnelId::parse("ada-abc234").expect("a label")
 }
 
 impl Room {
@@ -14,7 +23,7 @@ impl Room {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = ManualClock::at(Timestamp::from_secs(1_790_000_000));
         let desk = open(&folder, &clock);
-        Self { folder, clock, desk }
+        Self { folder, clock, passkey: Passkey::new(), desk }
     }
 
     fn again(&self) -> Arc<Desk> {
@@ -22,7 +31,7 @@ impl Room {
     }
 
     fn ask(&self) -> Ask {
-        let key = PublicKey::of_bytes(vec![0xa5, 1]).expect("a key");
+        let key = PublicKey::of_bytes(self.passkey.public()).expect("a key");
         let passkey = PasskeyFacts::new(DeviceId::of_credential(&[1]), "Phone".into(), key);
         Ask {
             session: SessionId::random(&*SystemEntropy::shared()),
@@ -31,13 +40,16 @@ impl Room {
             address: "192.0.2.7".into(),
             user_agent: String::new(),
             expires_at: self.clock.now() + Duration::from_secs(3600),
+            proof: Some(self.passkey.proof(Place::tunnel(&tunnel()), self.desk.nonce(), |_| ())),
         }
     }
 }
 
 fn open(folder: &tempfile::TempDir, clock: &Arc<ManualClock>) -> Arc<Desk> {
     let home = Home::at(folder.path());
-    Desk::open(home, Trust::Ask, "ada", clock.clone(), SystemEntropy::shared()).expect("open")
+    let judge = Judge::new(&tunnel(), &SignInSite::of(ORIGIN));
+    let rules = (Trust::Ask, Unproven::Asked);
+    Desk::open(home, rules, "ada", judge, clock.clone(), SystemEntropy::shared()).expect("open")
 }
 
 #[test]
@@ -97,7 +109,7 @@ fn what_cannot_be_written_down_lets_nobody_in_and_still_keeps_somebody_out() {
     let ask = room.ask();
     room.desk.ask(&ask).expect("asked");
     room.desk.approve(ask.device.device()).expect("waiting");
-    let second = Ask { session: SessionId::random(&*SystemEntropy::shared()), ..ask.clone() };
+    let second = room.ask();
     let file = room.folder.path().join("sessions.json");
     // A folder in the file's place: nothing can be renamed onto it, whoever runs the test.
     std::fs::remove_file(&file).expect("there");
@@ -119,4 +131,39 @@ async fn who_waits_too_long_runs_out_of_time_without_anybody_asking() {
     let timing = tokio::spawn(Arc::clone(&room.desk).keep_time());
     assert_eq!(events.recv().await.expect("told"), AgentEvent::Expired { session: ask.session });
     timing.abort();
+}
+
+#[test]
+fn a_proof_is_held_against_the_key_that_asks_and_one_touch_opens_one_session() {
+    let room = Room::new();
+    let ask = room.ask();
+    room.desk.ask(&ask).expect("asked");
+    room.desk.approve(ask.device.device()).expect("waiting");
+    let stolen = Ask { session: SessionId::random(&*SystemEntropy::shared()), ..ask.clone() };
+    assert!(matches!(room.desk.ask(&stolen), Ok(Answer::Denied)), "the same touch again");
+    let bare = Ask { proof: None, ..room.ask() };
+    assert!(matches!(room.desk.ask(&bare), Ok(Answer::Denied)));
+    let place = Place::tunnel(&tunnel());
+    let forged = Ask { proof: Some(Passkey::new().proof(place, room.desk.nonce(), |_| ())), ..room.ask() };
+    assert!(matches!(room.desk.ask(&forged), Ok(Answer::Denied)));
+    assert!(matches!(room.desk.ask(&room.ask()), Ok(Answer::Approved)));
+
+    let shown = room.desk.snapshot().refusals;
+    let found: Vec<_> = shown.iter().map(|one| &one.session).collect();
+    assert_eq!(found, [&stolen.session, &bare.session, &forged.session]);
+    assert!(shown[0].why.contains("another session") && shown[2].why.contains("signature"), "{shown:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_edge_is_handed_another_nonce_when_it_is_time() {
+    let room = Room::new();
+    let mut events = room.desk.events();
+    let first = room.desk.nonce();
+    let renewing = tokio::spawn(Arc::clone(&room.desk).keep_nonces());
+    tokio::task::yield_now().await;
+    room.clock.advance(NONCE_EVERY);
+    let AgentEvent::Nonce { nonce } = events.recv().await.expect("told") else { panic!("a nonce") };
+    assert_ne!(nonce, first);
+    assert_eq!(room.desk.nonce(), nonce);
+    renewing.abort();
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::EdgeAddress;
 use super::home::{Home, HomeError};
+use super::proof::{Judge, SignInSite};
 use crate::names::TunnelId;
 use crate::wire::SpkiPin;
 
@@ -66,6 +67,8 @@ pub struct Link {
     pub name: String,
     /// The authorities to trust instead of the system's, in PEM.
     pub ca: Option<String>,
+    /// Where its people sign in.
+    pub site: SignInSite,
     /// The desktop's key.
     pub key: DesktopKey,
 }
@@ -81,6 +84,9 @@ struct Stored {
     name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ca: Option<String>,
+    /// The site of a link that does not say is its edge's address, and the passkeys are made for its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    site: Option<SignInSite>,
     key: String,
 }
 
@@ -109,8 +115,10 @@ impl Link {
         if stored.version != 1 {
             return Err(broken(format!("it is of version {}, made by a newer agent", stored.version)));
         }
+        let edge = EdgeAddress::parse(&stored.edge).map_err(|error| broken(error.to_string()))?;
         Ok(Some(Self {
-            edge: EdgeAddress::parse(&stored.edge).map_err(|error| broken(error.to_string()))?,
+            site: stored.site.unwrap_or_else(|| SignInSite::of(&edge.origin())),
+            edge,
             key: DesktopKey(KeyPair::from_pem(&stored.key).map_err(|error| broken(error.to_string()))?),
             tunnel: stored.tunnel,
             user: stored.user,
@@ -130,9 +138,15 @@ impl Link {
             tunnel_url: self.tunnel_url.clone(),
             name: self.name.clone(),
             ca: self.ca.clone(),
+            site: Some(self.site.clone()),
             key: self.key.0.serialize_pem(),
         };
         home.write(FILE, &stored)
+    }
+
+    /// What judges the sign-ins that are said to be for it.
+    pub fn judge(&self) -> Judge {
+        Judge::new(&self.tunnel, &self.site)
     }
 
     /// Forgets the folder's link, and with it the key.
@@ -159,11 +173,13 @@ mod tests {
             tunnel_url: "https://ada-abc234.tunnel.patapim.test".into(),
             name: "Laptop".into(),
             ca: None,
+            site: SignInSite::of("https://deployer.patapim.test"),
             key,
         };
         link.save(&home).expect("saved");
         let loaded = Link::load(&home).expect("readable").expect("there");
         assert_eq!((loaded.key.pin(), loaded.tunnel.as_str()), (pin, "ada-abc234"));
+        assert_eq!(loaded.site.rp_id, "deployer.patapim.test");
         let (certificate, _) = loaded.key.certificate().expect("a certificate");
         assert_eq!(SpkiPin::of_certificate(&certificate), Some(pin));
         Link::forget(&home).expect("forgotten");

@@ -98,7 +98,7 @@ impl LinkCode {
                 Err(LinkingError::Interrupted)
             }
         };
-        Ok(self.candidate.linked(decided?))
+        self.candidate.linked(decided?)
     }
 }
 

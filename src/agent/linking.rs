@@ -7,6 +7,7 @@ use super::address::EdgeAddress;
 use super::api::{Api, CallError};
 use super::dial::TrustError;
 use super::identity::{DesktopKey, KeyError, Link};
+use super::proof::SignInSite;
 use crate::names::TunnelId;
 use crate::secret::{SecretText, base64url};
 use crate::wire::approval::PasskeyFacts;
@@ -45,6 +46,16 @@ pub enum LinkingError {
     /// Whoever started it did not want to wait.
     #[error("not linked: interrupted before anybody approved it; the code is of no use any more")]
     Interrupted,
+    /// No browser would make such passkeys there, so none of them could ever be checked here.
+    #[error(
+        "not linked: the edge says that its passkeys are made for {rp_id:?}, which cannot be at {origin}"
+    )]
+    RpId {
+        /// What the edge says.
+        rp_id: String,
+        /// Where people sign in.
+        origin: String,
+    },
     /// Perhaps somebody did.
     #[error("expired: the edge could not be asked before the code ended ({0}); run the command again")]
     Unheard(String),
@@ -71,6 +82,9 @@ pub(super) struct Linked {
     tunnel: TunnelId,
     user: String,
     tunnel_url: String,
+    /// What its passkeys are made for; none: for its host.
+    #[serde(default)]
+    rp_id: Option<String>,
     /// The passkey of whoever approved it; none for a token.
     #[serde(default)]
     approved_by: Option<PasskeyFacts>,
@@ -91,16 +105,23 @@ impl Candidate {
     }
 
     /// The link, and the passkey that this desktop trusts from the start.
-    pub(super) fn linked(self, linked: Linked) -> (Link, Option<PasskeyFacts>) {
-        let Linked { tunnel, user, tunnel_url, approved_by } = linked;
-        let Self { key, asked: LinkRequest { edge, ca, name, .. }, .. } = self;
-        let link =
-            Link { edge, tunnel, user: one_line(&user), tunnel_url: one_line(&tunnel_url), name, ca, key };
+    pub(super) fn linked(self, linked: Linked) -> Result<(Link, Option<PasskeyFacts>), LinkingError> {
+        let Linked { tunnel, user, tunnel_url, rp_id, approved_by } = linked;
+        let Self { key, asked: LinkRequest { edge, origin, ca, name }, .. } = self;
+        // Where people sign in is what was given to the command, not what the edge would have it be.
+        let origin = origin.unwrap_or_else(|| edge.origin());
+        let site = match rp_id {
+            None => SignInSite::of(&origin),
+            Some(rp_id) => SignInSite::with_rp_id(&origin, &rp_id)
+                .ok_or_else(|| LinkingError::RpId { rp_id: one_line(&rp_id), origin })?,
+        };
+        let (user, tunnel_url) = (one_line(&user), one_line(&tunnel_url));
+        let link = Link { edge, tunnel, user, tunnel_url, name, ca, site, key };
         let approved_by = approved_by.filter(PasskeyFacts::is_sound).map(|passkey| {
             let name = one_line(&passkey.name).chars().take(80).collect();
             PasskeyFacts { name, ..passkey }
         });
-        (link, approved_by)
+        Ok((link, approved_by))
     }
 }
 
@@ -108,5 +129,5 @@ impl Candidate {
 pub async fn link_desktop(asked: LinkRequest, token: &SecretText) -> Result<Link, LinkingError> {
     let candidate = Candidate::new(asked)?;
     let linked = candidate.api.post("/link", &candidate.asks(Some(token)), StatusCode::CREATED).await?;
-    Ok(candidate.linked(linked).0)
+    Ok(candidate.linked(linked)?.0)
 }

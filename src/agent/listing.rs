@@ -1,11 +1,13 @@
-//! Devices as commands and the panel list them (contract, section 2).
+//! Devices and sessions as commands and the panel list them (contract, section 2).
 
 use serde::{Deserialize, Serialize};
 
-use super::decisions::Decided;
+use super::belief::Refusal;
+use super::decisions::{Decided, Ground};
+use super::desk::Snapshot;
 use super::trust::TrustedDevices;
 use crate::clock::Timestamp;
-use crate::names::DeviceId;
+use crate::names::{DeviceId, SessionId};
 use crate::wire::approval::TrustedDevice;
 
 /// As much of an id as is shown to be typed: 40 bits.
@@ -45,6 +47,74 @@ pub(super) fn listed(devices: &[TrustedDevice], sessions: &[Decided]) -> Vec<Lis
 /// The list of a folder in which no agent runs.
 pub(super) fn listed_at_rest(devices: &TrustedDevices) -> Vec<Listed> {
     listed(&devices.list(), &[])
+}
+
+/// A session that is served, and how far this desktop checked it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Served {
+    pub(super) session: SessionId,
+    pub(super) device: DeviceId,
+    pub(super) name: String,
+    pub(super) address: String,
+    pub(super) since: String,
+    pub(super) until: String,
+    /// Whether a passkey that is trusted here was seen to open it.
+    pub(super) verified: bool,
+    /// The same, or why not, in words.
+    pub(super) checked: String,
+}
+
+/// How far a session was checked here, in words.
+pub(super) const fn checked(ground: Ground) -> &'static str {
+    match ground {
+        Ground::Trusted => "verified here",
+        Ground::Owner => "not verified here: any passkey is let in that the edge says is the owner's",
+        Ground::Asked => "not verified here: approved at this desktop, without a passkey",
+        Ground::AccessToken => "not verified here: a script, with a token that the edge says is the owner's",
+    }
+}
+
+impl Served {
+    fn new(decided: &Decided, ground: Ground) -> Self {
+        Self {
+            session: decided.session.clone(),
+            device: decided.device.clone(),
+            name: decided.name.clone(),
+            address: decided.address.clone(),
+            since: decided.since.rfc3339(),
+            until: decided.expires_at.rfc3339(),
+            verified: ground == Ground::Trusted,
+            checked: checked(ground).to_owned(),
+        }
+    }
+}
+
+/// Whom the desktop serves, and whom it did not believe.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sessions {
+    pub(super) sessions: Vec<Served>,
+    pub(super) refused: Vec<Refusal>,
+}
+
+impl Sessions {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let served = |one: &Decided| one.ground().map(|ground| Served::new(one, ground));
+        Self {
+            sessions: snapshot.sessions.iter().filter_map(served).collect(),
+            refused: snapshot.refusals.clone(),
+        }
+    }
+
+    /// For a terminal.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let served = self.sessions.iter().map(|Served { name, address, since, checked, .. }| {
+            format!("Session: “{name}” from {address}, since {since}; {checked}.")
+        });
+        let refused = self.refused.iter().map(|Refusal { name, address, at, why, .. }| {
+            format!("Not let in: “{name}” from {address}, at {}: {why}.", at.rfc3339())
+        });
+        served.chain(refused).collect()
+    }
 }
 
 /// As much of `id` as needs to be typed.

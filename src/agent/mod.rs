@@ -15,6 +15,7 @@ mod api;
 mod app_connection;
 mod approvals;
 mod backoff;
+mod belief;
 mod body;
 mod console;
 mod control;
@@ -33,8 +34,14 @@ mod panel;
 mod qr;
 mod run;
 mod serve;
+#[cfg(test)]
+mod test_passkey;
 mod trust;
+mod waiting;
 mod websocket;
+
+#[cfg(all(test, feature = "edge"))]
+mod lies_tests;
 
 pub mod cli;
 pub mod proof;
@@ -42,6 +49,7 @@ pub mod proof;
 pub use address::{EdgeAddress, NotAnEdge};
 pub use api::{CallError, Refusal};
 pub use backoff::Backoff;
+pub use belief::Unproven;
 pub use desk::{Desk, Trust};
 pub use dial::{DialError, Dialer, TrustError};
 pub use home::{Home, HomeError};

@@ -2,81 +2,30 @@
 
 use std::time::{Duration, Instant};
 
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
+use crate::agent::test_passkey::{Draft, ORIGIN, Passkey, RP_ID};
 use crate::proof::authenticator_data::{BACKED_UP, USER_PRESENT, USER_VERIFIED};
-use crate::proof::{Assertion, Commitment, Evidence, NONCE_EVERY, NONCE_LIFETIME, Path};
+use crate::proof::{Assertion, NONCE_EVERY, NONCE_LIFETIME, Path};
 use crate::secret::SystemEntropy;
 
 const START: Timestamp = Timestamp::from_secs(1_790_000_000);
-const ORIGIN: &str = "https://deployer.patapim.test";
-const RP_ID: &str = "deployer.patapim.test";
-
-struct Passkey(EcdsaKeyPair);
-
-impl Passkey {
-    fn new() -> Self {
-        let rng = crate::secret::ring_random();
-        let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &rng).expect("a key");
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, made.as_ref(), &rng);
-        Self(pair.expect("a key"))
-    }
-
-    /// {1: 2, 3: -7, -1: 1, -2: x, -3: y}
-    fn public(&self) -> Vec<u8> {
-        let point = self.0.public_key().as_ref();
-        let head = [0xa5, 1, 2, 3, 0x26, 0x20, 1, 0x21, 0x58, 32];
-        [&head[..], &point[1..33], &[0x22, 0x58, 32], &point[33..]].concat()
-    }
-
-    fn sign(&self, draft: &Draft) -> Assertion {
-        let client_data = draft.client_data.to_string();
-        let data = [&sha256(draft.rp_id)[..], &[draft.flags], &[0; 4], draft.more].concat();
-        let rng: SystemRandom = crate::secret::ring_random();
-        let signed = [&data[..], &sha256(&client_data)].concat();
-        let signature = self.0.sign(&rng, &signed).expect("a signature");
-        Assertion::of(&data, client_data.as_bytes(), signature.as_ref()).expect("short")
-    }
-}
-
-/// What is about to be signed.
-struct Draft {
-    client_data: Value,
-    rp_id: &'static str,
-    flags: u8,
-    more: &'static [u8],
-}
 
 fn tunnel() -> TunnelId {
     TunnelId::parse("ada-abc234").expect("a label")
 }
 
 fn desktop() -> Judge {
-    let site = SignInSite { origin: ORIGIN.to_owned(), rp_id: RP_ID.to_owned() };
-    Judge::new(&tunnel(), &site)
+    Judge::new(&tunnel(), &SignInSite { origin: ORIGIN.to_owned(), rp_id: RP_ID.to_owned() })
 }
 
 fn session() -> SessionId {
     SessionId::random(&*SystemEntropy::shared())
 }
 
-/// What an honest ceremony for `place` leaves, bent before it is signed.
 fn proof(passkey: &Passkey, place: Place, nonce: Nonce, bend: impl FnOnce(&mut Draft)) -> Proof {
-    let path = Path::of(vec![[1; 32], [2; 32], [3; 32]]).expect("short");
-    let commitment = Commitment::to(path.root(&place, &nonce), &*SystemEntropy::shared());
-    let mut draft = Draft {
-        client_data: json!({
-            "type": "webauthn.get", "challenge": commitment.challenge(), "origin": ORIGIN, "crossOrigin": false,
-        }),
-        rp_id: RP_ID,
-        flags: USER_PRESENT | USER_VERIFIED,
-        more: &[],
-    };
-    bend(&mut draft);
-    Evidence { assertion: passkey.sign(&draft), commitment }.along(path)
+    passkey.proof(place, nonce, bend)
 }
 
 /// What this desktop says of a ceremony of its own time and place, bent.

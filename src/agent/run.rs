@@ -124,6 +124,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let Agent { link, app, pace, clock, entropy, desk } = agent;
     let _timing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&desk).keep_time()));
+    let _renewing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&desk).keep_nonces()));
     let dialer = Dialer::for_tunnel(link.edge.clone(), link.ca.as_deref(), &link.key)?;
     let mut runner = Runner {
         app: Arc::new(App::new(app, Arc::clone(&entropy))),
@@ -220,6 +221,7 @@ impl Runner {
                 name: self.name.clone(),
                 software: concat!("patapim-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
                 again: self.met_before,
+                nonce: None,
             },
             rhythm: self.pace.rhythm,
             grace: self.pace.grace,

@@ -169,7 +169,8 @@ fn receive(
     said: &mpsc::Sender<Said>,
 ) {
     if request.uri().authority().is_some_and(|authority| authority == CONTROL_AUTHORITY) {
-        let (said, hello, desk) = (said.clone(), line(&service.hello), Arc::clone(&service.desk));
+        let hello = AgentHello { nonce: Some(service.desk.nonce()), ..service.hello.clone() };
+        let (said, hello, desk) = (said.clone(), line(&hello), Arc::clone(&service.desk));
         tokio::spawn(async move {
             if let Err(error) = control(request, respond, said, hello, desk).await {
                 tracing::debug!(%error, "a control message broke off");

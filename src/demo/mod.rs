@@ -24,7 +24,7 @@ use self::throw_away::{Folder, Identity};
 use crate::access::sessions::SessionSettings;
 use crate::agent::{
     Agent, AgentState, AppAddress, AppAddressError, Desk, EdgeAddress, Home, HomeError, LinkRequest,
-    LinkingError, NotAnEdge, Pace, RunError, Trust, link_desktop,
+    LinkingError, NotAnEdge, Pace, RunError, Trust, Unproven, link_desktop,
 };
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::deployer::WebauthnSettings;
@@ -233,7 +233,8 @@ impl Around {
         // Nobody sits at this desktop who could be asked.
         let home = Home::at(self.data_dir.with_file_name("desktop"));
         let entropy = Arc::clone(&self.entropy);
-        let desk = Desk::open(home, Trust::Owner, &link.user, Arc::clone(&clock), entropy)?;
+        let rules = (Trust::Owner, Unproven::Asked);
+        let desk = Desk::open(home, rules, &link.user, link.judge(), Arc::clone(&clock), entropy)?;
         let agent = Agent {
             link,
             desk,

@@ -7,6 +7,7 @@ use super::Edge;
 use crate::access::{Cause, Method, Permit, Session, Sessions, Target};
 use crate::accounts::{AccountError, Accounts};
 use crate::names::{SessionId, TunnelId};
+use crate::proof::Proof;
 use crate::trail::{Act, By, Event, Trail};
 use crate::tunnel::{AgentLink, Approved, Standing, Verdict, Verdicts, Watched};
 use crate::wire::approval::{Ask, Credential, Passing, PasskeyFacts, PublicKey};
@@ -89,6 +90,7 @@ async fn question(edge: &Edge, permit: &Permit) -> Result<Ask, Withheld> {
         address: session.address().to_owned(),
         user_agent: session.user_agent().to_owned(),
         expires_at: session.expires_at(),
+        proof: session.proof().map(|proof| Proof::clone(&proof)),
     })
 }
 

@@ -123,6 +123,10 @@ where
     let link =
         AgentLink::new(identity, one_line(&hello.name), host.clock.now(), requests, host.settings.streams);
     let link = Arc::new(link);
+    if let Some(nonce) = hello.nonce {
+        // Before it can be found: whoever knows that it is there may begin to sign in.
+        host.nonces.handed_over(&link.identity().tunnel, nonce, host.clock.now());
+    }
     let claim = host.registry.claim(Arc::clone(&link));
     if hello.again {
         metrics().tunnel_reconnect();

@@ -108,6 +108,12 @@ impl Approved {
         self.link.open(request, end_of_stream)
     }
 
+    /// One that an edge made up which does not ask, for tests of what the agent makes of it.
+    #[cfg(test)]
+    pub(crate) fn claimed(link: Arc<AgentLink>, session: &SessionId) -> Self {
+        Self { link, session: HeaderValue::from_str(session.as_str()).expect("an id") }
+    }
+
     /// One that nobody gave, for tests of what comes after.
     #[cfg(test)]
     pub(crate) fn unasked(link: Arc<AgentLink>) -> Self {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::names::{DeviceId, SessionId};
+use crate::proof::Proof;
 use crate::secret::{base64url, from_base64url, sha256};
 
 /// Where the edge asks about a session.
@@ -181,6 +182,9 @@ pub struct Ask {
     pub user_agent: String,
     /// When the session ends by itself, in milliseconds since the Unix epoch.
     pub expires_at: Timestamp,
+    /// Of the sign-in with a passkey; none: the sign-in left none, or it is of no use any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
 }
 
 /// The agent's answer.

@@ -55,7 +55,7 @@ pub struct NoticeBody {
 pub enum AgentEvent {
     /// It is about to stop: send nothing new, let what is in flight end.
     Leaving,
-    /// A new nonce for sign-ins to commit to, after the hello and then [now and again](crate::proof::NONCE_EVERY).
+    /// Another nonce for sign-ins to commit to, [now and again](crate::proof::NONCE_EVERY).
     Nonce {
         /// The nonce.
         nonce: Nonce,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::VERSION;
 use crate::names::TunnelId;
+use crate::proof::Nonce;
 
 /// Where the edge says hello, on the control authority.
 pub const HELLO_PATH: &str = "/hello";
@@ -40,6 +41,9 @@ pub struct AgentHello {
     /// Whether this program was connected before.
     #[serde(default)]
     pub again: bool,
+    /// What sign-ins are to commit to, until the agent says [another](super::AgentEvent::Nonce).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<Nonce>,
 }
 
 /// A hello, and who says it to whom: a sentence about it is read on both sides, so "this program" would mislead one.

@@ -61,6 +61,9 @@ async function offer() {
     // Nobody asked for the offer; only what the server says to a choice is told.
     if (error instanceof Problem) {
       fail(error);
+      if (error.is("ceremony-outlived")) {
+        offer();
+      }
     }
   }
 }

@@ -88,9 +88,6 @@ function asking(one) {
       el("p", { class: "number", "aria-label": "Number " + one.number }, String(one.number)),
       el("div", { class: "what" }, el("h3", {}, one.name || "A device without a name"),
         el("p", { class: "meta" }, "asked ", when(one.since), ", until ", clock(one.until)))),
-    one.other_key
-      ? el("p", { class: "warning" }, "Careful: a device that is trusted here has this id, but another key. This is not that device.")
-      : null,
     facts,
     el("p", { class: "hint" }, "Approve it only if it is yours and its screen shows " + one.number + "."),
     el("div", { class: "actions" },
@@ -124,7 +121,13 @@ const live = (one) => el("li", {},
   el("div", { class: "what" }, el("strong", {}, one.name || "A device without a name"),
     one.script ? el("span", { class: "tag" }, "script") : null,
     el("p", { class: "meta" }, "Since ", when(one.since), " · from " + one.address, " · until ", clock(one.until)),
-    one.browser ? el("p", { class: "meta" }, one.browser) : null));
+    one.browser ? el("p", { class: "meta" }, one.browser) : null,
+    one.checked ? el("p", { class: "meta" }, one.checked) : null));
+
+const refused = (one) => el("li", {},
+  el("div", { class: "what" }, el("strong", {}, one.name || "A device without a name"),
+    el("p", { class: "meta" }, when(one.at), " · from " + one.address),
+    el("p", { class: "warning" }, one.why)));
 
 const STATES = {
   "connected": "Connected",
@@ -165,6 +168,8 @@ function show(all) {
     : "This agent lets in any passkey of the tunnel’s owner (--trust owner); only other ways to sign in are asked about.";
   part("waiting", all.waiting, asking, el("li", { class: "nobody" }, "Nobody is asking right now. This page shows it when somebody does."));
   part("devices", all.devices, trusted, el("li", { class: "nothing" }, "None yet: the first device to sign in is asked about."));
+  byId("refused-part").hidden = !all.refused.length;
+  part("refused", all.refused.slice().reverse(), refused, "");
   part("sessions", all.sessions, live, el("li", { class: "nothing" }, "Nobody is in."));
 }
 

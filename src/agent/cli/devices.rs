@@ -96,9 +96,10 @@ pub(super) fn lines_about(waiting: &Shown) -> Vec<String> {
         "backup-code" => "signed in with a backup code".to_owned(),
         "magic-link" => "signed in with a link from an email".to_owned(),
         "password" => "signed in with a password".to_owned(),
+        "access-token" => "a script, with the access token of that name".to_owned(),
         _ => "signed in some other way".to_owned(),
     };
-    let mut lines = vec![
+    vec![
         format!("{id}  {}  number {}", waiting.name, waiting.number),
         format!("          {how}"),
         format!(
@@ -107,13 +108,7 @@ pub(super) fn lines_about(waiting: &Shown) -> Vec<String> {
             waiting.since.rfc3339(),
             waiting.until.rfc3339()
         ),
-    ];
-    if waiting.other_key {
-        lines.push(
-            "          Careful: a device that is trusted here has this id, but another key.".to_owned(),
-        );
-    }
-    lines
+    ]
 }
 
 async fn decide(home: &Home, decision: Decision, Which { id, json }: Which) -> Result<(), Failure> {

@@ -10,7 +10,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::devices::lines_about;
 use super::{Failure, RunArgs, print, warn};
 use crate::agent::approvals::Shown;
+use crate::agent::belief::Refusal;
 use crate::agent::console::Console;
+use crate::agent::desk::Snapshot;
 use crate::agent::listing::short;
 use crate::agent::panel::{Panel, PanelError, Shows};
 use crate::agent::{Agent, AgentState, AppAddress, Desk, Home, Link, Pace, RunError, notify, run};
@@ -29,7 +31,8 @@ pub(super) async fn run_until_interrupted(args: RunArgs) -> Result<(), Failure> 
 
     let entropy = SystemEntropy::shared();
     let clock = SystemClock::not_before(Timestamp::default());
-    let desk = Desk::open(home.clone(), args.trust.into(), &link.user, clock.clone(), Arc::clone(&entropy))?;
+    let (owner, judge) = (&*link.user, link.judge());
+    let desk = Desk::open(home.clone(), args.rules(), owner, judge, clock.clone(), Arc::clone(&entropy))?;
     desk.reports().iter().for_each(warn);
     let shutdown = CancellationToken::new();
     let (state, states) = watch::channel(AgentState::Connecting);
@@ -106,13 +109,18 @@ async fn tell(mut states: watch::Receiver<AgentState>, app: &str) {
     }
 }
 
-/// Says when a device begins to wait: here, and on the desktop's screen.
+/// Says when a device begins to wait, here and on the desktop's screen; and whom this desktop did not believe.
 async fn announce(desk: Arc<Desk>) {
     let mut changes = desk.changes();
     let mut announced: Vec<Shown> = Vec::new();
+    let mut refused: Vec<Refusal> = Vec::new();
     loop {
         changes.mark_unchanged();
-        let waiting = desk.snapshot().waiting;
+        let Snapshot { waiting, refusals, .. } = desk.snapshot();
+        for one in refusals.iter().filter(|one| !refused.contains(one)) {
+            warn(format!("not let in: “{}” from {}: {}", one.name, one.address, one.why));
+        }
+        refused = refusals;
         let asked_already =
             |one: &Shown| announced.iter().any(|other| (&other.id, other.since) == (&one.id, one.since));
         for one in waiting.iter().filter(|one| !asked_already(one)) {

@@ -18,7 +18,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::console;
-use super::{AgentState, Desk, Home, HomeError, Link, LinkError};
+use super::listing::Sessions;
+use super::{AgentState, Desk, Home, HomeError, Link, LinkError, Unproven};
 use crate::manual::{CompletionsArgs, ManArgs};
 
 /// How long a running agent may take to stop after the desktop was unlinked.
@@ -71,6 +72,9 @@ struct RunArgs {
     /// Whom to let in
     #[arg(long, value_enum, default_value = "ask")]
     trust: Trust,
+    /// Let nobody in who has not proven to this desktop that a trusted passkey was used
+    #[arg(long)]
+    require_proof: bool,
     /// Tell the app this host instead of the tunnel's
     #[arg(long, value_name = "HOST")]
     host_header: Option<String>,
@@ -85,6 +89,13 @@ enum Trust {
     Ask,
     /// Any passkey of the tunnel's owner
     Owner,
+}
+
+impl RunArgs {
+    /// Whom to let in, and what becomes of those who can prove nothing.
+    fn rules(&self) -> (super::Trust, Unproven) {
+        (self.trust.into(), if self.require_proof { Unproven::Refused } else { Unproven::Asked })
+    }
 }
 
 impl From<Trust> for super::Trust {
@@ -167,13 +178,14 @@ async fn status(json: bool) -> Result<(), Failure> {
     let home = Home::from_environment()?;
     let link = Link::load(&home)?;
     let running = console::status(&home).await?;
+    let sessions = console::sessions(&home).await?;
     if json {
         let mut shown = link.as_ref().map_or_else(|| json!({"linked": false}), describe);
         let running = match &running {
             Some(status) => merged(json!({"running": true}), status),
             None => json!({"running": false}),
         };
-        shown = merged(shown, &running);
+        shown = merged(merged(shown, &running), &sessions.unwrap_or_default());
         return print_json(&shown);
     }
     match link {
@@ -201,6 +213,7 @@ async fn status(json: bool) -> Result<(), Failure> {
             }
         }
     }
+    sessions.iter().flat_map(Sessions::lines).for_each(print);
     Ok(())
 }
 

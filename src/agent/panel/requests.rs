@@ -22,7 +22,7 @@ use super::door::Door;
 use crate::agent::Trust;
 use crate::agent::decisions::{Decided, Ground};
 use crate::agent::desk::{Desk, DeskError, Snapshot};
-use crate::agent::listing::listed;
+use crate::agent::listing::{checked, listed};
 use crate::agent::run::AgentState;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -70,6 +70,7 @@ struct Live<'a> {
     since: String,
     until: String,
     script: bool,
+    checked: Option<&'static str>,
 }
 
 impl<'a> From<&'a Decided> for Live<'a> {
@@ -82,6 +83,7 @@ impl<'a> From<&'a Decided> for Live<'a> {
             since: decided.since.rfc3339(),
             until: decided.expires_at.rfc3339(),
             script: decided.ground() == Some(Ground::AccessToken),
+            checked: decided.ground().map(checked),
         }
     }
 }
@@ -148,7 +150,7 @@ impl Room {
     }
 
     fn everything(&self) -> Value {
-        let Snapshot { waiting, devices, sessions } = self.desk.snapshot();
+        let Snapshot { waiting, devices, sessions, refusals } = self.desk.snapshot();
         json!({
             "desktop": self.shows.name,
             "url": self.shows.url,
@@ -158,6 +160,7 @@ impl Room {
             "waiting": waiting,
             "devices": listed(&devices, &sessions),
             "sessions": sessions.iter().map(Live::from).collect::<Vec<_>>(),
+            "refused": refusals,
         })
     }
 }

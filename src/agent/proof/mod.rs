@@ -5,6 +5,7 @@
 //! no server and no store is in this module; it reads bytes that anybody may have written, and so it is fuzzed.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::names::{SessionId, TunnelId};
@@ -15,18 +16,11 @@ use crate::secret::{Entropy, sha256};
 
 mod cose;
 mod nonces;
+mod site;
 
 pub use cose::CoseKey;
 use nonces::{Age, Nonces};
-
-/// Where this desktop's people sign in, as it was when the desktop was linked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignInSite {
-    /// The sign-in site's origin, as browsers spell it.
-    pub origin: String,
-    /// What its passkeys are made for.
-    pub rp_id: String,
-}
+pub use site::SignInSite;
 
 /// Why a sign-in is not believed. Each is a sentence for the person at the desktop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +75,11 @@ impl Judge {
     /// The nonce to hand to the edge: the newest, or a new one when it is [time](crate::proof::NONCE_EVERY).
     pub fn nonce(&self, now: Timestamp, entropy: &dyn Entropy) -> Nonce {
         self.nonces().newest(now, entropy)
+    }
+
+    /// How long that one stays the newest.
+    pub fn renewed_in(&self, now: Timestamp) -> Duration {
+        self.nonces().renewed_in(now)
     }
 
     /// Whether `session` may rest on `proof`: the passkey with the public key `key` (COSE) was used at the sign-in site, by a

@@ -1,6 +1,7 @@
 //! The nonces that this desktop made, and which proofs they were good for.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::names::SessionId;
@@ -38,6 +39,11 @@ impl Nonces {
             self.made.pop_front();
         }
         nonce
+    }
+
+    pub(super) fn renewed_in(&self, now: Timestamp) -> Duration {
+        let age = self.made.back().map_or(NONCE_EVERY, |(made_at, _)| now.since(*made_at));
+        NONCE_EVERY.saturating_sub(age)
     }
 
     /// The one that `is_meant`.

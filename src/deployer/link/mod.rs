@@ -64,6 +64,8 @@ struct Linked {
     tunnel: TunnelId,
     user: UserName,
     tunnel_url: String,
+    /// What the passkeys are made for that the desktop will see signatures of.
+    rp_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     approved_by: Option<Approver>,
 }
@@ -79,7 +81,8 @@ struct Approver {
 
 impl Linked {
     fn new(site: &Site, tunnel: TunnelId, user: UserName) -> Self {
-        Self { tunnel_url: site.hosts.tunnel_origin(&tunnel), tunnel, user, approved_by: None }
+        let (tunnel_url, rp_id) = (site.hosts.tunnel_origin(&tunnel), site.webauthn.rp_id().to_owned());
+        Self { tunnel, user, tunnel_url, rp_id, approved_by: None }
     }
 }
 

@@ -130,7 +130,8 @@ async fn greeted(io: tokio::io::DuplexStream, line: String) -> (FakeAgent, h2::S
 }
 
 fn hello(version: u32) -> String {
-    let hello = AgentHello { version, name: "Fake".into(), software: String::new(), again: false };
+    let hello =
+        AgentHello { version, name: "Fake".into(), software: String::new(), again: false, nonce: None };
     serde_json::to_string(&hello).expect("JSON") + "\n"
 }
 

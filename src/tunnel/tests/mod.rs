@@ -33,7 +33,7 @@ use super::{
 };
 use crate::agent::{
     Agent, AgentState, AppAddress, Backoff, Desk, DesktopKey, EdgeAddress, Home, Link, Pace, RunError, Trust,
-    run,
+    Unproven, proof::SignInSite, run,
 };
 use crate::clock::{SystemClock, Timestamp};
 use crate::names::{SessionId, TunnelId, UserId};
@@ -113,6 +113,7 @@ impl Edge {
             tunnel_url: format!("https://{HOST}"),
             name: "Laptop".into(),
             ca: Some(self.ca.clone()),
+            site: SignInSite::of(&format!("https://{EDGE_HOST}")),
             key,
         }
     }
@@ -194,7 +195,9 @@ impl Running {
         let clock = SystemClock::not_before(Timestamp::default());
         let entropy = SystemEntropy::shared();
         let home = Home::at(folder.path());
-        let desk = Desk::open(home, Trust::Ask, "ada", clock.clone(), Arc::clone(&entropy)).expect("open");
+        let rules = (Trust::Ask, Unproven::Asked);
+        let desk = Desk::open(home, rules, "ada", link.judge(), clock.clone(), Arc::clone(&entropy));
+        let desk = desk.expect("open");
         desk.admit_for_test(&SessionId::parse(SESSION).expect("an id"));
         let agent = Agent { link, app, pace, clock, entropy, desk };
         let ended = tokio::spawn(run(agent, shutdown.clone(), state));

@@ -141,20 +141,6 @@ async fn any_passkey_of_the_owner_is_let_in_where_the_desktop_wants_it() {
 }
 
 #[tokio::test]
-async fn a_script_with_an_access_token_is_not_asked_about() {
-    let asking = Asking::start().await;
-    let sessions = asking.ada.api_get("/sessions").await.must_be(200).json();
-    let year: u32 = sessions[0]["since"].as_str().expect("a time")[..4].parse().expect("a year");
-    let end = format!("{}-01-01T00:00:00Z", year + 1);
-    let wanted = json!({"name": "CI", "tunnel": asking.desktop.tunnel, "expires_at": end});
-    let made = asking.ada.api_post("/access-tokens", &wanted).await.must_be(201).json();
-    let token = made["token"].as_str().expect("a token");
-    let page = asking.page("/echo");
-    asking.edge.visitor().curl(&page).header("x-patapim-token", token).await.must_be(200);
-    assert_eq!(asking.pending().await, [] as [Value; 0]);
-}
-
-#[tokio::test]
 async fn whoever_approved_the_linking_is_trusted_by_that() {
     let edge = Setup::default().start().await;
     let app = App::start("ada's app").await;

@@ -3,6 +3,7 @@
 mod decisions;
 mod lasting;
 mod panel;
+mod proven;
 mod waiting;
 
 use http::Method;

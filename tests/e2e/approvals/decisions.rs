@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::rig::journey::{ceremony, sign_in_request};
 
 /// Within this everything open must be gone (threats, Binding).
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -190,4 +191,35 @@ async fn the_site_lists_whom_a_desktop_trusts_and_removes_but_never_adds() {
     assert_eq!(away.problem(), "/problems/desktop-offline");
     eve.browser = asking.edge.visitor();
     asking.agent = asking.desktop.run_asking(&asking.app.url()).await;
+}
+
+#[tokio::test]
+async fn a_code_lets_in_once_approved_and_only_then_makes_a_passkey() {
+    let asking = Asking::start().await;
+    let made = asking.ada.api_post("/fallbacks/backup-codes", &json!({})).await.must_be(201).json();
+    let mut phone = Person::with_nothing(&asking.edge, "ada");
+    let page = asking.page("/echo");
+    let auth = phone.browser.navigate(&page).await.must_be(303).location();
+    let mut body = sign_in_request(&auth);
+    body["user"] = json!("ada");
+    body["code"] = made["codes"][0].clone();
+    let entered = phone.api_post("/sign-in/backup-code", &body).await.must_be(200).json();
+    let link = Url::parse(entered["redirect"].as_str().expect("a link")).expect("a link");
+    let waits = phone.browser.follow(&link).await.pop().expect("an answer");
+    assert_eq!(waits.url.path(), "/.patapim/waiting");
+    let wanted = json!({"name": "Phone"});
+    let early = phone.api_post("/passkeys/registration", &wanted).await.must_be(403);
+    assert_eq!(early.problem(), "/problems/approval-required");
+
+    let pending = asking.pending().await.pop().expect("a device that waits");
+    assert_eq!(pending["name"], "Backup code", "{pending}");
+    asking.decide("approve", &pending).await;
+    script(&phone.browser, &page).await.must_be(200);
+    assert_eq!(asking.trusted().await.len(), 0, "a code is asked about each time");
+
+    let begun = phone.begin_registration(&wanted).await;
+    let made = phone.key.register(&begun["publicKey"]);
+    phone.api_post(&format!("/passkeys/registration/{}", ceremony(&begun)), &made).await.must_be(201);
+    let other = phone.api_post("/fallbacks/backup-codes", &json!({})).await.must_be(403);
+    assert_eq!(other.problem(), "/problems/passkey-required", "and changes no other factor");
 }

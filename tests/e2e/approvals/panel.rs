@@ -112,6 +112,7 @@ async fn in_a_browser_a_person_approves_and_removes_with_a_click() {
     tab.until(&format!("document.querySelector('.asking .number').innerText === '{number}'")).await;
     assert!(tab.text().await.contains(&paneled.asking.ada.key.fingerprint()));
     tab.screenshots("panel-asking").await;
+    tab.must_be_accessible("the panel").await;
     tab.click("Approve").await;
     tab.until("document.querySelector('#devices strong') && document.querySelector('#sessions strong')")
         .await;

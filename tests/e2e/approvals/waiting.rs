@@ -89,6 +89,7 @@ async fn in_a_browser_the_page_goes_on_to_the_app_by_itself() {
     let number = pending["number"].to_string();
     tab.until(&format!("document.body.innerText.includes('{number}')")).await;
     tab.screenshots("waiting").await;
+    tab.must_be_accessible("the page that waits").await;
     asking.decide("approve", &pending).await;
     tab.until("location.pathname === '/hello'").await;
 

@@ -157,9 +157,12 @@ mod tests {
             "http:",
             "https:",
         ];
+        // A name that looks like an address.
+        let namespace = "http://www.w3.org/2000/svg";
         for file in FILES.iter().filter(|file| file.name.ends_with(".js")) {
+            let body = file.body.replace(namespace, "");
             for sink in sinks {
-                assert!(!file.body.contains(sink), "{} has {sink}", file.name);
+                assert!(!body.contains(sink), "{} has {sink}", file.name);
             }
         }
     }

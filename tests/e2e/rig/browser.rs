@@ -163,7 +163,7 @@ impl Tab {
     pub(crate) async fn click(&self, label: &str) {
         let find = by_label(label);
         self.until(&format!("(() => {{ const e = {find}; return e && !e.disabled }})()")).await;
-        let point = self.eval(&format!("({AIM})({find})")).await;
+        let point = self.eval(&format!("({AIM})(() => {find})")).await;
         for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
             let params = json!({
                 "type": kind, "x": point[0], "y": point[1], "button": "left", "clickCount": 1,
@@ -264,10 +264,13 @@ impl Tab {
 
 /// JavaScript that finds the middle of an element once it has stood still for some frames: a page that is still
 /// arranging itself would have the click land elsewhere.
-const AIM: &str = "e => new Promise(done => {
-    e.scrollIntoView({block: 'center'});
-    let last = '', calm = 0;
+const AIM: &str = "find => new Promise(done => {
+    let aimed = null, last = '', calm = 0;
     const look = () => {
+        const e = find();
+        if (e !== aimed && e) e.scrollIntoView({block: 'center'});
+        aimed = e;
+        if (!e) { calm = 0; requestAnimationFrame(look); return; }
         const r = e.getBoundingClientRect(), at = [r.x + r.width / 2, r.y + r.height / 2];
         calm = at.join() === last && e.contains(document.elementFromPoint(...at)) ? calm + 1 : 0;
         last = at.join();

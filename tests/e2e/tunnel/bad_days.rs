@@ -47,19 +47,24 @@ async fn a_desktop_whose_clock_is_wrong_by_a_day_is_told_to_look_at_it() {
 
 #[tokio::test]
 async fn of_two_machines_with_one_link_the_later_wins_and_the_other_says_why_and_stays_away() {
-    let linked = Linked::start().await;
+    let mut linked = Linked::start().await;
     let elsewhere = linked.desktop.copied();
     let later = elsewhere.run(&linked.app.url()).await;
     assert_eq!(linked.agent.end().await.code(), Some(BAD_CONFIGURATION));
     let told = linked.agent.all_printed();
     assert!(told.contains("copied to another machine") && told.contains("patapim-agent unlink"), "{told}");
+    // Each machine believes the sign-ins that it saw proven, and no others.
+    let page = linked.page("/echo");
+    linked.ada.browser.fetch(Method::GET, &page).await.must_be(401);
     for _ in 0..3 {
-        linked.ada.browser.fetch(Method::GET, &linked.page("/echo")).await.must_be(200);
+        linked.signs_in_anew().await;
+        linked.ada.browser.fetch(Method::GET, &page).await.must_be(200);
     }
     assert_eq!(connections(&later), 1, "nobody takes turns");
     drop(later);
     let again = linked.desktop.run(&linked.app.url()).await;
-    linked.ada.browser.fetch(Method::GET, &linked.page("/echo")).await.must_be(200);
+    linked.signs_in_anew().await;
+    linked.ada.browser.fetch(Method::GET, &page).await.must_be(200);
     drop(again);
 }
 

@@ -37,6 +37,13 @@ impl Linked {
         Self { edge, app, ada, desktop, agent }
     }
 
+    /// In a browser that knows nothing of earlier sign-ins.
+    async fn signs_in_anew(&mut self) {
+        self.ada.browser = self.edge.visitor();
+        let page = self.page("/");
+        self.ada.open(&page).await.must_be(200);
+    }
+
     fn page(&self, path: &str) -> url::Url {
         self.edge.tunnel(&self.desktop.tunnel, path)
     }

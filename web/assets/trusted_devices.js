@@ -30,7 +30,7 @@ function deviceRow({ tunnel, device }, act) {
   return row("device", title(device.name), [
     spaced([[`On ${nameOf(tunnel)}`], ["Approved ", when(device.since)], device.last_used ? ["Last used ", when(device.last_used)] : ["Not used yet"]]),
     [el("code", { class: "fingerprint", title: "Fingerprint of its public key" }, device.fingerprint)],
-  ], [action("distrust", "Remove", `${device.name} from ${nameOf(tunnel)}`, remove)]);
+  ], [action("remove", "Remove", `${device.name} from ${nameOf(tunnel)}`, remove)]);
 }
 
 function silentRow({ tunnel, error }) {

@@ -99,7 +99,7 @@ async fn in_a_browser_the_page_goes_on_to_the_app_by_itself() {
     assert!(tab.text().await.contains(pending["fingerprint"].as_str().expect("a fingerprint")));
     tab.screenshots("settings-trusted").await;
     tab.must_be_accessible("the settings with a trusted device").await;
-    tab.eval("document.querySelector('#devices .distrust').click()").await;
+    tab.eval("document.querySelector('#devices .remove').click()").await;
     tab.until("document.querySelector('.dialog')").await;
     tab.click("Remove").await;
     tab.reads("No desktop trusts a device yet.").await;

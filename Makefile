@@ -28,9 +28,10 @@ demo: build-needs ## Builds everything and runs it with throw-away data; prints 
 	$(CARGO) build --locked --profile $(PROFILE) --bins
 	exec target/$(PROFILE)/patapim-edge demo $(if $(PORT),--port $(PORT))
 
-test: lint test-needs gated-proxy ## Everything: lint, conf, then unit and end-to-end tests, browsers included
+test: lint test-needs gated-proxy ## Everything: lint, conf, then unit and end-to-end tests, browsers included, and the documentation's examples
 	@if [ -x $(PROMTOOL) ] || $(MAKE) -s $(PROMTOOL); then $(MAKE) -s conf; else echo "No promtool to be had: the alert rules are not checked." >&2; fi
 	$(NEXTEST)
+	$(CARGO) test --locked --quiet --profile $(PROFILE) --doc
 
 lint: build-needs ## Formatting, clippy, each program's features alone, and the dependency policy if cargo-deny is there
 	$(CARGO) fmt --check

@@ -16,9 +16,8 @@
 //! #         Ok(Box::new(HttpPeer::new(("127.0.0.1", 3000), false, String::new())))
 //! #     }
 //! # }
-//! # fn settings() -> patapim_edge::edge::Settings { unimplemented!() }
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let gate = Gatekeeper::open(settings(), None)?;
+//! # fn run(settings: patapim_edge::edge::Settings) -> Result<(), Box<dyn std::error::Error>> {
+//! let gate = Gatekeeper::open(settings, None)?;
 //! let mut server = Server::new(None)?;
 //! server.bootstrap();
 //! let guarded = gate.in_front_of(Wiki, &server.configuration);

@@ -68,7 +68,7 @@ impl Default for Pace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum AgentState {
-    /// It dials.
+    /// It dials, and nothing went wrong so far.
     Connecting,
     /// Visitors may come.
     Connected {
@@ -81,7 +81,7 @@ pub enum AgentState {
         )]
         since: Timestamp,
     },
-    /// It will dial again in a while.
+    /// It dials again, after a while.
     Waiting {
         /// What went wrong, and what helps.
         problem: String,
@@ -139,7 +139,10 @@ pub async fn run(
     };
     let mut backoff = pace.backoff;
     loop {
-        runner.state.send_replace(AgentState::Connecting);
+        // What went wrong stands until a dial succeeds: whoever looks in between must find it.
+        if !matches!(*runner.state.borrow(), AgentState::Waiting { .. }) {
+            runner.state.send_replace(AgentState::Connecting);
+        }
         let dialed = tokio::select! {
             dialed = dialer.dial() => dialed,
             () = shutdown.cancelled() => break,

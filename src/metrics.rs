@@ -115,6 +115,25 @@ labels! {
         Timeout = "timeout",
     }
 }
+labels! {
+    /// What somebody took too much of, and was refused or cut off for.
+    Limit {
+        /// Connections, of all visitors and agents together.
+        Connections = "connections",
+        /// Connections, of one address.
+        AddressConnections = "address_connections",
+        /// Open files of the process.
+        Descriptors = "descriptors",
+        /// Requests, of one address.
+        AddressRequests = "address_requests",
+        /// Requests, of one session.
+        SessionRequests = "session_requests",
+        /// Frames of HTTP/2 that bring nothing, of one visitor's connection.
+        Frames = "frames",
+        /// The same, of an agent's.
+        AgentFrames = "agent_frames",
+    }
+}
 
 /// All that is counted. Fields are private: each has a method that says what happened.
 pub struct Metrics {
@@ -131,6 +150,7 @@ pub struct Metrics {
     tunnel_reconnects: IntCounter,
     agent_rtt_seconds: Histogram,
     tls_handshakes: IntCounterVec,
+    limited: IntCounterVec,
     store_seconds: HistogramVec,
 }
 
@@ -209,6 +229,13 @@ impl Metrics {
                 Opts::new("tls_handshakes_total", "TLS handshakes, by how they ended."),
                 &["result"],
             )),
+            limited: keep!(IntCounterVec::new(
+                Opts::new(
+                    "limited_total",
+                    "Connections and requests refused or ended, by the limit that was met."
+                ),
+                &["limit"],
+            )),
             store_seconds: keep!(HistogramVec::new(
                 seconds("store_seconds", "Calls of the store, by operation."),
                 &["op"],
@@ -240,6 +267,9 @@ impl Metrics {
         }
         for handshake in Handshake::ALL {
             self.tls_handshakes.with_label_values(&[handshake.as_str()]);
+        }
+        for limit in Limit::ALL {
+            self.limited.with_label_values(&[limit.as_str()]);
         }
     }
 
@@ -300,6 +330,11 @@ impl Metrics {
     /// A TLS handshake ended.
     pub fn tls_handshake(&self, result: Handshake) {
         self.tls_handshakes.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// Somebody met a limit.
+    pub fn limited(&self, limit: Limit) {
+        self.limited.with_label_values(&[limit.as_str()]).inc();
     }
 
     /// A call of the store's `op`, a constant, ended.

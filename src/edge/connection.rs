@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp as _};
+use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp as _};
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::{Stream, TcpKeepalive};
+use pingora::protocols::{ALPN, Stream, TcpKeepalive};
 use pingora::proxy::{HttpProxy, ProxyHttp, http_proxy};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
@@ -29,6 +29,7 @@ use tokio_rustls::server::TlsStream;
 use super::drain::{ConnectionGuard, InFlight};
 use super::handover::Passing;
 use super::hello::{self, Hello};
+use super::http2;
 use super::life::{Connection, Life};
 use crate::metrics::{Handshake, metrics};
 
@@ -38,8 +39,6 @@ const OUT_OF_SOCKETS: Duration = Duration::from_millis(200);
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Handshakes under way at once; each costs about as much as thirty requests.
 const HANDSHAKES: usize = 1024;
-/// A connection of HTTP/2 without a stream for this long is closed.
-const IDLE_H2: Duration = Duration::from_secs(180);
 /// What HTTP/2 may hold for one stream whose visitor reads slowly.
 const SEND_BUFFER: usize = 128 * 1024;
 
@@ -168,8 +167,12 @@ where
             },
         };
         let connection = Arc::new(Connection { peer, server_name });
-        let visitor = VisitorConnection::new(Arc::clone(&self.proxy), connection);
-        Arc::new(visitor).process_new(stream, shutdown).await;
+        let visitor = Arc::new(VisitorConnection { proxy: Arc::clone(&self.proxy), connection });
+        if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            http2::serve(&visitor, stream, shutdown).await;
+        } else {
+            visitor.process_new(stream, shutdown).await;
+        }
     }
 }
 
@@ -232,15 +235,6 @@ impl TlsFront {
 struct VisitorConnection<SV> {
     proxy: Arc<HttpProxy<SV>>,
     connection: Arc<Connection>,
-    options: HttpServerOptions,
-}
-
-impl<SV> VisitorConnection<SV> {
-    fn new(proxy: Arc<HttpProxy<SV>>, connection: Arc<Connection>) -> Self {
-        let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(IDLE_H2);
-        Self { proxy, connection, options }
-    }
 }
 
 #[async_trait]
@@ -266,10 +260,6 @@ where
         options.initial_window_size(UPLOAD_WINDOW);
         options.initial_connection_window_size(4 * UPLOAD_WINDOW);
         Some(options)
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.options)
     }
 }
 

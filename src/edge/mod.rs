@@ -74,6 +74,7 @@ mod gated;
 mod handover;
 mod hello;
 mod house;
+mod http2;
 mod life;
 mod listen;
 mod own;

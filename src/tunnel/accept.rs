@@ -19,9 +19,9 @@ use super::link::{AgentIdentity, AgentLink, Course};
 use super::registry::{Claim, Registry};
 use crate::access::Nonces;
 use crate::clock::Clock;
-use crate::metrics::metrics;
+use crate::metrics::{Limit, metrics};
 use crate::wire::{
-    AgentEvent, AgentHello, CONTROL_AUTHORITY, EdgeHello, HELLO_PATH, Listened, MESSAGE_LIMIT, Notice,
+    AgentEvent, AgentHello, CONTROL_AUTHORITY, Calm, EdgeHello, HELLO_PATH, Listened, MESSAGE_LIMIT, Notice,
     NoticeBody, Silence, UnknownVersion, VERSION, http2, one_line, pulse, read_hello,
 };
 
@@ -76,6 +76,9 @@ pub enum Ending {
     /// The agent's events cannot be read.
     #[error("broken events: {0}")]
     Events(#[from] EventError),
+    /// The agent kept the connection busy for nothing.
+    #[error("flooded by the agent")]
+    Flooded,
     /// A newer connection of the same agent took over, and this one has ended its work.
     #[error("replaced by a newer connection")]
     Replaced,
@@ -102,6 +105,7 @@ where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let deadline = tokio::time::Instant::now() + host.settings.hello_deadline;
+    let (io, overdrawn) = Calm::with_server(io);
     let (io, heard) = Listened::to(io);
     let handshake = timeout_at(deadline, http2::client().handshake(io));
     let (requests, mut connection) = handshake.await.map_err(|_| Ending::NoHello)??;
@@ -146,7 +150,11 @@ where
         ending = listen(&mut events, &claim, &link, host) => ending.into(),
         ending = obey(&link) => ending,
         silence = beat(pings, heard, host, &link) => silence.into(),
+        () = overdrawn.told() => Ending::Flooded,
     };
+    if matches!(ending, Ending::Flooded) {
+        metrics().limited(Limit::AgentFrames);
+    }
 
     // First nobody finds it any more; then whoever holds it cannot open anything; then it ends.
     drop(claim);

@@ -9,19 +9,21 @@
 //!   ([`EdgeHello`]), later a [`Notice`], and whether it will have a session ([`approval`]).
 //! - The agent speaks to the edge in the body of its answer to the hello: lines of JSON, first its [`AgentHello`],
 //!   then an [`AgentEvent`] each. That stream lives as long as the agent takes requests.
-//! - Either side finds a frozen peer with PING ([`pulse`]).
+//! - Either side finds a frozen peer with PING ([`pulse`]), and the edge ends one that floods it ([`Calm`]).
 //!
 //! There is no framing, no multiplexing and no flow control of our own.
 
 pub mod approval;
 pub mod http2;
 
+mod calm;
 mod control;
 mod hello;
 mod lines;
 mod pin;
 mod pulse;
 
+pub use calm::{Calm, Overdrawn};
 pub use control::{AgentEvent, AppFault, Notice, NoticeBody};
 pub use hello::{AgentHello, EdgeHello, HELLO_PATH, Hello, UnknownVersion, read_hello};
 pub use lines::{LineTooLong, Lines};

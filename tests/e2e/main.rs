@@ -16,6 +16,7 @@ mod doctor;
 mod events;
 mod fallback_pages;
 mod fallbacks;
+mod floods;
 mod gate;
 mod layering;
 mod limits;

@@ -14,29 +14,38 @@ use crate::names::{DeviceId, SessionId, TunnelId};
 use crate::store::{Commit, Cond, Tx};
 
 impl Sessions {
-    /// A desktop of the person's approved `device`: the deployer sessions of the same sign-in know it from now on, and
-    /// after a restart.
-    pub async fn approve_device(&self, device: &DeviceId) -> Result<(), SessionError> {
+    /// A desktop of the person's approved `device`: the deployer sessions of the same sign-in know it at once, and after a
+    /// restart when what is returned has resolved.
+    pub fn approve_device(
+        self: &Arc<Self>,
+        device: &DeviceId,
+    ) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
         let now = self.clock.now();
         let unaware = |session: &Session| {
             *session.realm() == Realm::Deployer
                 && session.device() == device
                 && session.approved_at().is_none()
         };
-        for session in self.live(unaware) {
-            let mut record = session.record().clone();
-            record.approved_at = Some(now);
-            let key = session_key(session.id());
-            let tx = Tx::new()
-                .when(Cond::Present(key.clone()))
-                .when(Cond::Absent(Target::Session(session.id().clone()).key()))
-                .put_until(key, to_json(&record), Some(session.expires_at()));
-            // A conflict means that it has just ended.
-            if let Commit::Applied(revision) = self.store.commit(tx).await? {
-                self.reached(revision).await?;
+        let approved = self.live(unaware);
+        // Whom the tunnel lets in must not be told at the deployer that it did not: this does not wait for the disk.
+        approved.iter().for_each(|session| session.approved(now));
+        let sessions = Arc::clone(self);
+        async move {
+            for session in approved {
+                let mut record = session.record().clone();
+                record.approved_at = Some(now);
+                let key = session_key(session.id());
+                let tx = Tx::new()
+                    .when(Cond::Present(key.clone()))
+                    .when(Cond::Absent(Target::Session(session.id().clone()).key()))
+                    .put_until(key, to_json(&record), Some(session.expires_at()));
+                // A conflict means that it has just ended.
+                if let Commit::Applied(revision) = sessions.store.commit(tx).await? {
+                    sessions.reached(revision).await?;
+                }
             }
+            Ok(())
         }
-        Ok(())
     }
 
     /// The session of that id on `tunnel`, if it is live.

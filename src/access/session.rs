@@ -197,8 +197,13 @@ impl Session {
     /// approve its device.
     pub(super) fn changed(&self, record: SessionRecord) {
         self.expires_at.store(record.expires_at.millis(), Ordering::Relaxed);
-        self.approved_at.fetch_max(record.approved_at.unwrap_or_default().millis(), Ordering::Relaxed);
+        self.approved(record.approved_at.unwrap_or_default());
         self.proof.store(record.proof.map(Arc::new));
+    }
+
+    /// A desktop approved its device.
+    pub(super) fn approved(&self, at: Timestamp) {
+        self.approved_at.fetch_max(at.millis(), Ordering::Relaxed);
     }
 
     /// When it was last used; its opening counts.

@@ -125,11 +125,15 @@ pub(super) fn verdicts(sessions: Arc<Sessions>, trail: Arc<Trail>) -> Verdicts {
             Verdict::Removed => (Some(Act::DeviceRemoved), Some(Cause::Untrusted)),
         };
         let (sessions, trail, tunnel) = (Arc::clone(&sessions), Arc::clone(&trail), tunnel.clone());
+        let vouches = cause.is_none() && session.method().is_fallback();
+        let vouched = vouches.then(|| sessions.approve_device(session.device()));
         Box::pin(async move {
-            let done = match cause {
-                Some(cause) => sessions.revoke(&Target::Session(session.id().clone()), cause).await.map(drop),
-                None if session.method().is_fallback() => sessions.approve_device(session.device()).await,
-                None => Ok(()),
+            let done = match (cause, vouched) {
+                (Some(cause), _) => {
+                    sessions.revoke(&Target::Session(session.id().clone()), cause).await.map(drop)
+                }
+                (None, Some(vouched)) => vouched.await,
+                (None, None) => Ok(()),
             };
             if let Err(error) = done {
                 tracing::error!(%error, "a desktop's verdict could not be kept");

@@ -216,8 +216,9 @@ async fn listen(events: &mut Events, claim: &Claim, link: &AgentLink, host: &Age
             }
             Ok(Some(event)) => {
                 if let Some((session, verdict)) = Verdict::of(event) {
+                    let follows = (host.verdicts)(&link.identity().tunnel, &session, verdict);
                     link.standings().decided(&session, verdict);
-                    tokio::spawn((host.verdicts)(&link.identity().tunnel, &session, verdict));
+                    tokio::spawn(follows);
                 }
             }
             Ok(None) => std::future::pending().await,

@@ -58,8 +58,8 @@ impl Verdict {
     }
 }
 
-/// Told of each verdict, whoever waits for it: the tunnel, the session, what was decided. What it gives resolves when what
-/// follows from the verdict is done. A verdict may come again.
+/// Told of each verdict before whoever waits for it: the tunnel, the session, what was decided. What the visitor may do from
+/// then on holds when it returns; what it gives resolves when all that follows is kept. A verdict may come again.
 pub type Verdicts = Arc<dyn Fn(&TunnelId, &SessionId, Verdict) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// How a session stands at the desktop.
@@ -246,9 +246,13 @@ impl AgentLink {
         let (link, verdicts) = (Arc::clone(self), Arc::clone(verdicts));
         tokio::spawn(async move {
             let standing = link.put_question(&ask).await;
-            link.standings().answered(&id, standing.clone());
-            if let Standing::Decided(verdict) = standing {
-                verdicts(&link.identity().tunnel, &id, verdict).await;
+            let follows = match standing {
+                Standing::Decided(verdict) => Some(verdicts(&link.identity().tunnel, &id, verdict)),
+                _ => None,
+            };
+            link.standings().answered(&id, standing);
+            if let Some(follows) = follows {
+                follows.await;
             }
         });
         watched

@@ -5,6 +5,10 @@
 //! towards the agent without listening to the agent, buffers nothing, and gives a window back only for what the
 //! visitor has taken. Dropped half-way, it resets the stream: a visitor who leaves takes the app's request along.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
@@ -22,6 +26,9 @@ use super::failure::Failure;
 use super::{answer, request_headers, response_headers, websocket};
 use crate::tunnel::{Approved, OpenError, Opened};
 use crate::wire::{AGENT_ERROR_HEADER, AppFault, http2};
+
+/// Interim answers (RFC 9110 §15.2) that an app may give before its answer. They go no further than this.
+const INTERIM_LIMIT: usize = 64;
 
 /// Relays the request that `session` holds, in the form of `request`, to the agent that approved it. What the agent
 /// answers goes through `shape` before it is sent.
@@ -43,6 +50,9 @@ pub(super) async fn relay(
     let mut upload = Upload::begin(session, body, ended, accept.is_some());
 
     let (mut head, from_agent) = upload.until(session, &mut response).await?;
+    if !response_headers::is_sound(&head) {
+        return Err(Failure::App(AppFault::BadAnswer).into_error());
+    }
     if let Some(accept) = accept.filter(|_| head.status.is_success()) {
         become_upgrade(&mut head, accept)?;
         shape(&mut head)?;
@@ -145,10 +155,14 @@ impl Upload {
         session: &mut Session,
         response: &mut ResponseFuture,
     ) -> Result<(ResponseHeader, RecvStream)> {
+        let mut interim = 0;
         loop {
             tokio::select! {
                 biased;
-                response = &mut *response => {
+                response = answer_to(response, &mut interim) => {
+                    let Some(response) = response else {
+                        return Err(Failure::App(AppFault::BadAnswer).into_error());
+                    };
                     let (mut parts, body) = response.map_err(|error| no_answer(&error, self.began))?.into_parts();
                     if let Some(fault) = parts.headers.get(AGENT_ERROR_HEADER) {
                         let fault = fault.to_str().ok().and_then(AppFault::parse);
@@ -197,6 +211,23 @@ impl Upload {
         }
         Ok(())
     }
+}
+
+/// The answer that counts; none from who has more to say before it than anybody would. May be dropped and called again.
+async fn answer_to(
+    response: &mut ResponseFuture,
+    interim: &mut usize,
+) -> Option<Result<http::Response<RecvStream>, h2::Error>> {
+    poll_fn(|cx| {
+        while let Poll::Ready(Some(Ok(_))) = response.poll_informational(cx) {
+            *interim += 1;
+            if *interim > INTERIM_LIMIT {
+                return Poll::Ready(None);
+            }
+        }
+        Pin::new(&mut *response).poll(cx).map(Some)
+    })
+    .await
 }
 
 /// The request as it goes on the wire.

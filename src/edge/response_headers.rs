@@ -4,11 +4,15 @@
 //! nothing about the others, nor about the edge's cookies.
 
 use http::HeaderMap;
-use http::header::{ALT_SVC, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
+use http::header::{
+    ALT_SVC, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 
 use super::cookies;
+use crate::wire::AGENT_ERROR_HEADER;
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
@@ -30,6 +34,18 @@ pub(super) fn rewrite(response: &mut ResponseHeader, own_host: &str) -> Result<(
     })
 }
 
+/// Whether a final head means one thing to whoever reads it: a status that there is (RFC 9110 §15), and at most one length,
+/// which is a number.
+pub(super) fn is_sound(response: &ResponseHeader) -> bool {
+    let is_number = |length: &HeaderValue| {
+        !length.is_empty() && length.len() < 20 && length.as_bytes().iter().all(u8::is_ascii_digit)
+    };
+    let mut lengths = response.headers.get_all(CONTENT_LENGTH).iter();
+    (200..600).contains(&response.status.as_u16())
+        && lengths.next().is_none_or(is_number)
+        && lengths.next().is_none()
+}
+
 /// Removes the fields that belong to one connection, for answers that did not come through Pingora's own upstreams.
 pub(super) fn strip_hop_by_hop(response: &mut ResponseHeader) {
     for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer"] {
@@ -38,11 +54,15 @@ pub(super) fn strip_hop_by_hop(response: &mut ResponseHeader) {
 }
 
 /// Makes an app's trailers what the browser may see: none of what [`rewrite`] looks after belongs there (RFC 9110 §6.5.1),
-/// and a reader who merges them with the head must not find it.
+/// nor what frames or explains a body, and a reader who merges them with the head must not find it.
 pub(super) fn rewrite_trailers(trailers: &mut HeaderMap) {
     for name in [SET_COOKIE, STRICT_TRANSPORT_SECURITY, CLEAR_SITE_DATA, ALT_SVC] {
         trailers.remove(name);
     }
+    for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_RANGE, HOST] {
+        trailers.remove(name);
+    }
+    trailers.remove(AGENT_ERROR_HEADER);
 }
 
 /// Whether a `Set-Cookie` names any domain but the app's own host. An empty domain is as good as none (RFC 6265 §5.2.3).

@@ -260,7 +260,9 @@ fn prepare(edge: &Edge, request: &mut RequestHeader, admitted: &Admitted) -> Res
 
 /// What the visitor gets to see of an answer of the app behind a proxy.
 pub(super) fn shape_answer(session: &Session, head: &mut ResponseHeader, record: &mut Record) -> Result<()> {
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS
+        || !head.status.is_informational() && !response_headers::is_sound(head)
+    {
         // What came after it would pass unread for the answer to something else.
         return Err(Failure::App(AppFault::BadAnswer).into_error());
     }

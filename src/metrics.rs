@@ -132,6 +132,14 @@ labels! {
         Frames = "frames",
         /// The same, of an agent's.
         AgentFrames = "agent_frames",
+        /// What an agent says, line by line.
+        AgentEvents = "agent_events",
+        /// Connections, of one desktop's key.
+        AgentConnections = "agent_connections",
+        /// Open streams, of one tunnel.
+        AgentStreams = "agent_streams",
+        /// What of a tunnel's streams may lie unread: an agent does not agree to less.
+        AgentMemory = "agent_memory",
     }
 }
 

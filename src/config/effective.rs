@@ -31,6 +31,8 @@ impl Config {
         writeln!(out, "redeem_within = {}", quoted(duration::print(edge.session.redeem_within)))?;
         let idle = edge.session.idle_timeout.unwrap_or_default();
         writeln!(out, "idle_timeout = {}", quoted(duration::print(idle)))?;
+        writeln!(out, "\n[tunnel]\nstreams = {}", edge.tunnel.streams)?;
+        writeln!(out, "memory_mib = {}", edge.tunnel.memory >> 20)?;
         writeln!(out, "\n[shutdown]\ngrace = {}", quoted(duration::print(edge.grace)))?;
         writeln!(out, "\n[store]\nengine = \"sqlite\"")?;
         if let Some(mail) = &edge.mail {

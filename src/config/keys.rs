@@ -36,6 +36,7 @@ pub(super) fn config(root: &Section<'_>, file: &Path) -> (Option<Config>, Vec<Na
     let tls = tls(&root.section("tls"), &mut files);
     let rp_id = rp_id(&root.section("webauthn"), base.as_ref().map(|found| &found.value), &deployer);
     let session = session(&root.section("session"));
+    let tunnel = tunnel(&root.section("tunnel"));
     let grace = root.section("shutdown").text("grace", values::grace).map_or(GRACE, |found| found.value);
     root.section("store").text("engine", values::engine);
     let mail = mail(&root.section("mail"), &mut files);
@@ -54,7 +55,7 @@ pub(super) fn config(root: &Section<'_>, file: &Path) -> (Option<Config>, Vec<Na
             tls,
             webauthn: WebauthnSettings { rp_id },
             session,
-            tunnel: TunnelSettings::default(),
+            tunnel,
             grace,
             mail,
             upstreams,
@@ -190,6 +191,18 @@ fn session(section: &Section<'_>) -> SessionSettings {
             Some(found) => Some(found.value).filter(|limit| !limit.is_zero()),
             None => usual.idle_timeout,
         },
+    }
+}
+
+fn tunnel(section: &Section<'_>) -> TunnelSettings {
+    let usual = TunnelSettings::default();
+    let streams = section.number("streams", 1..=4000).and_then(|found| u32::try_from(found.value).ok());
+    let mebibytes =
+        section.number("memory_mib", 1..=4096).and_then(|found| usize::try_from(found.value).ok());
+    TunnelSettings {
+        streams: streams.unwrap_or(usual.streams),
+        memory: mebibytes.map_or(usual.memory, |number| number << 20),
+        ..usual
     }
 }
 

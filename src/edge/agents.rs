@@ -11,7 +11,7 @@ use crate::accounts::{AccountError, Accounts, UserState};
 use crate::clock::Clock;
 use crate::names::PublicHosts;
 use crate::tunnel::{
-    AgentHost, AgentIdentity, Registry, TunnelSettings, Verdicts, client_cert, serve_agent, turn_away,
+    AgentHost, AgentIdentity, Places, Registry, TunnelSettings, Verdicts, client_cert, serve_agent, turn_away,
 };
 use crate::wire::{Notice, SpkiPin};
 
@@ -20,6 +20,7 @@ pub(super) struct Agents {
     accounts: Accounts,
     hosts: PublicHosts,
     host: AgentHost,
+    places: Arc<Places>,
 }
 
 /// What becomes of a key.
@@ -53,12 +54,13 @@ impl Agents {
             }) as _
         });
         let host = AgentHost { registry, nonces, clock, settings, still_linked, verdicts };
-        Arc::new(Self { accounts, hosts, host })
+        Arc::new(Self { accounts, hosts, host, places: Arc::default() })
     }
 
     /// Serves one agent, from the end of its handshake to the end of its connection.
     pub(super) async fn receive(&self, stream: TlsStream<L4Stream>, peer: SocketAddr) {
         let Some(pin) = client_cert::pin_of(stream.get_ref().1) else { return };
+        let Some(_place) = self.places.take(pin) else { return };
         let identity = match self.known(&pin).await {
             Known::Linked(identity) => identity,
             Known::Unlinked => {

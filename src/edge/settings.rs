@@ -105,6 +105,7 @@ impl Settings {
             ("data_dir", self.data_dir != new.data_dir),
             ("listen", self.listen != new.listen),
             ("webauthn.rp_id", self.webauthn.rp_id != new.webauthn.rp_id),
+            ("tunnel", self.tunnel != new.tunnel),
             ("upstream", self.upstreams != new.upstreams),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use h2::client::{Connection, SendRequest};
+use h2::client::SendRequest;
 use http::{Method, Request, StatusCode, header};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 
 use super::TunnelSettings;
 use super::approval::{Verdict, Verdicts};
+use super::driver::Driver;
 use super::events::{EventError, Events};
 use super::link::{AgentIdentity, AgentLink, Course};
 use super::registry::{Claim, Registry};
@@ -110,10 +111,15 @@ where
     let handshake = timeout_at(deadline, http2::client().handshake(io));
     let (requests, mut connection) = handshake.await.map_err(|_| Ending::NoHello)??;
     let pings = connection.ping_pong();
-    let mut driver = Driver::start(connection);
+    let (window, windows) = watch::channel(http2::STREAM_WINDOW);
+    let mut driver = Driver::start(connection, windows);
 
     let greeting = timeout_at(deadline, greet(requests.clone(), &identity));
-    let (hello, mut events) = match greeting.await.unwrap_or(Err(Ending::NoHello)) {
+    let greeted = tokio::select! {
+        greeted = greeting => greeted.unwrap_or(Err(Ending::NoHello)),
+        () = overdrawn.told() => Err(flooded()),
+    };
+    let (hello, mut events) = match greeted {
         Ok(met) => met,
         Err(ending) => {
             if let Ending::Outdated(mismatch) = &ending {
@@ -124,8 +130,8 @@ where
         }
     };
 
-    let link =
-        AgentLink::new(identity, one_line(&hello.name), host.clock.now(), requests, host.settings.streams);
+    let desktop = one_line(&hello.name);
+    let link = AgentLink::new(identity, desktop, host.clock.now(), requests, host.settings, window);
     let link = Arc::new(link);
     if let Some(nonce) = hello.nonce {
         // Before it can be found: whoever knows that it is there may begin to sign in.
@@ -149,12 +155,9 @@ where
         ending = driver.ended() => ending,
         ending = listen(&mut events, &claim, &link, host) => ending.into(),
         ending = obey(&link) => ending,
+        () = overdrawn.told() => flooded(),
         silence = beat(pings, heard, host, &link) => silence.into(),
-        () = overdrawn.told() => Ending::Flooded,
     };
-    if matches!(ending, Ending::Flooded) {
-        metrics().limited(Limit::AgentFrames);
-    }
 
     // First nobody finds it any more; then whoever holds it cannot open anything; then it ends.
     drop(claim);
@@ -166,6 +169,11 @@ where
     Ok(ending)
 }
 
+fn flooded() -> Ending {
+    metrics().limited(Limit::AgentFrames);
+    Ending::Flooded
+}
+
 /// Tells an agent that is not served why, and closes. For a key that is not linked: [`Notice::Unlinked`].
 pub async fn turn_away<IO>(io: IO, notice: Notice, sentence: String)
 where
@@ -173,7 +181,7 @@ where
 {
     let told = async {
         let (requests, connection) = http2::client().handshake(io).await?;
-        let mut driver = Driver::start(connection);
+        let mut driver = Driver::start(connection, watch::channel(http2::STREAM_WINDOW).1);
         tell(requests, notice, sentence).await;
         driver.ended().await;
         Ok::<_, h2::Error>(())
@@ -308,31 +316,4 @@ pub(super) fn send(
         body.send_data(message, true)?;
     }
     Ok(response)
-}
-
-/// Moves the connection's bytes on a task of its own, so that a request is written without waking anything else.
-/// Dropped, it ends the connection.
-struct Driver(JoinHandle<Result<(), h2::Error>>);
-
-impl Driver {
-    fn start<IO>(connection: Connection<IO, Bytes>) -> Self
-    where
-        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        Self(tokio::spawn(connection))
-    }
-
-    async fn ended(&mut self) -> Ending {
-        match (&mut self.0).await {
-            Ok(Ok(())) => Ending::Closed,
-            Ok(Err(error)) => Ending::Broken(error),
-            Err(_) => Ending::Closed,
-        }
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

@@ -4,18 +4,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
+use crate::metrics::{Limit, metrics};
 use crate::wire::{AgentEvent, LineTooLong, Lines, MESSAGE_LIMIT, http2};
 
-/// The fastest an agent is listened to. One that says more waits, held back by the stream's window.
-const BETWEEN_EVENTS: Duration = Duration::from_millis(10);
+/// What an agent says for long has no more events than one in this time.
+const BETWEEN_EVENTS: Duration = Duration::from_millis(100);
+/// And at once so many: a device that is trusted no longer may have had many sessions.
+const AT_ONCE: u32 = 1000;
 
 /// The agent's side of the conversation.
 pub(super) struct Events {
     body: RecvStream,
     lines: Lines,
-    next_at: Instant,
+    /// When all that was said so far would have been said, one after the other.
+    said_at: Instant,
 }
 
 /// An agent that cannot be listened to any longer.
@@ -27,6 +31,9 @@ pub enum EventError {
     /// A line is not an event.
     #[error("a line was not an event")]
     NotAnEvent,
+    /// It says more than there can be to say.
+    #[error("more events than there can be")]
+    Flood,
     /// It broke off.
     #[error(transparent)]
     Stream(#[from] h2::Error),
@@ -34,7 +41,7 @@ pub enum EventError {
 
 impl Events {
     pub(super) fn of(body: RecvStream) -> Self {
-        Self { body, lines: Lines::of_at_most(MESSAGE_LIMIT), next_at: Instant::now() }
+        Self { body, lines: Lines::of_at_most(MESSAGE_LIMIT), said_at: Instant::now() }
     }
 
     /// The next line; `None` once the agent has said its last.
@@ -52,9 +59,13 @@ impl Events {
 
     /// The next event; `None` once the agent has said its last.
     pub(super) async fn next(&mut self) -> Result<Option<AgentEvent>, EventError> {
-        sleep_until(self.next_at).await;
-        self.next_at = Instant::now() + BETWEEN_EVENTS;
         let Some(line) = self.line().await? else { return Ok(None) };
+        let now = Instant::now();
+        self.said_at = self.said_at.max(now) + BETWEEN_EVENTS;
+        if self.said_at > now + BETWEEN_EVENTS * AT_ONCE {
+            metrics().limited(Limit::AgentEvents);
+            return Err(EventError::Flood);
+        }
         serde_json::from_slice(&line).map(Some).map_err(|_| EventError::NotAnEvent)
     }
 }

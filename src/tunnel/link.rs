@@ -12,8 +12,11 @@ use http::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::TunnelSettings;
 use super::approval::Standings;
+use super::driver;
 use crate::clock::Timestamp;
+use crate::metrics::{Limit, metrics};
 use crate::names::{TunnelId, UserId};
 use crate::wire::SpkiPin;
 use crate::wire::http2::AGENT_STREAM_LIMIT;
@@ -90,6 +93,9 @@ pub struct AgentLink {
     requests: Mutex<Option<SendRequest<Bytes>>>,
     streams: Arc<Semaphore>,
     stream_limit: u32,
+    memory: usize,
+    /// How much of each stream may lie here unread.
+    window: watch::Sender<u32>,
     course: watch::Sender<Course>,
     closed: CancellationToken,
     standings: Standings,
@@ -104,10 +110,11 @@ impl AgentLink {
         desktop: String,
         connected_at: Timestamp,
         requests: SendRequest<Bytes>,
-        stream_limit: u32,
+        settings: TunnelSettings,
+        window: watch::Sender<u32>,
     ) -> Self {
         // One stream less than the agent takes: the hello's is open all the time, a notice's now and then.
-        let stream_limit = stream_limit.clamp(1, AGENT_STREAM_LIMIT - 8);
+        let stream_limit = settings.streams.clamp(1, AGENT_STREAM_LIMIT - 8);
         Self {
             identity,
             desktop,
@@ -115,6 +122,8 @@ impl AgentLink {
             requests: Mutex::new(Some(requests)),
             streams: Arc::new(Semaphore::new(stream_limit as usize)),
             stream_limit,
+            memory: settings.memory,
+            window,
             course: watch::Sender::new(Course::Serving),
             closed: CancellationToken::new(),
             standings: Standings::default(),
@@ -131,10 +140,14 @@ impl AgentLink {
             return Err(OpenError::Gone);
         }
         let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|refused| match refused {
-            TryAcquireError::NoPermits => OpenError::Busy,
+            TryAcquireError::NoPermits => {
+                metrics().limited(Limit::AgentStreams);
+                OpenError::Busy
+            }
             TryAcquireError::Closed => OpenError::Gone,
         })?;
         let permit = StreamPermit { _permit: permit };
+        self.adapt_window();
         // A clone of its own for each request, else one that waits to be sent would hold up the next.
         let mut requests = self.requests().ok_or(OpenError::Gone)?;
         if request.extensions().get::<h2::ext::Protocol>().is_some()
@@ -147,6 +160,15 @@ impl AgentLink {
             if error.is_io() || error.is_go_away() { OpenError::Gone } else { OpenError::Unsendable(error) }
         })?;
         Ok(Opened { response, body, permit })
+    }
+
+    /// The more streams, the less of each.
+    fn adapt_window(&self) {
+        let streams = self.streams_open();
+        self.window.send_if_modified(|window| {
+            let next = driver::next_window(*window, self.memory, streams);
+            std::mem::replace(window, next) != next
+        });
     }
 
     /// What the agent said of sessions.

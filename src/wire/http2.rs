@@ -1,6 +1,6 @@
 //! The HTTP/2 settings of both sides, and sending without piling up.
 //!
-//! Memory is bounded per stream: [`STREAM_WINDOW`] times the edge's limit of streams per tunnel. The connection's own
+//! Memory is bounded per stream: [`STREAM_WINDOW`], and less where many are open. The connection's own
 //! window is as wide as it can be, for otherwise some visitors who do not read would use it up and stop all others.
 
 use std::future::poll_fn;

@@ -18,6 +18,7 @@ mod fallback_pages;
 mod fallbacks;
 mod floods;
 mod gate;
+mod hostile;
 mod layering;
 mod limits;
 mod linking;

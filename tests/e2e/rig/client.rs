@@ -205,6 +205,13 @@ impl Connection {
         }
     }
 
+    /// Sends one request, and leaves its answer to itself.
+    pub(crate) async fn begin(&mut self, outgoing: Outgoing) {
+        let Sender::Two(sender) = &mut self.sender else { panic!("only HTTP/2 goes on before the answer") };
+        sender.ready().await.expect("an open connection");
+        tokio::spawn(sender.send_request(outgoing.into_request()));
+    }
+
     /// As [`Self::send`]; the body follows. The connection stays with whoever has it.
     pub(crate) async fn open(&mut self, outgoing: Outgoing) -> Live {
         let url = outgoing.url.clone();

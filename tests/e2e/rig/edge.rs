@@ -297,6 +297,13 @@ impl Edge {
         Url::parse(&format!("http://{}{path}", self.ready.admin)).expect("an address")
     }
 
+    /// What its metrics say of a series, the prefix left out.
+    pub(crate) async fn counted(&self, series: &str) -> u64 {
+        let text = self.visitor().curl(&self.operator("/metrics")).await.must_be(200).text();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("patapim_edge_{series} ")));
+        line.unwrap_or_else(|| panic!("no {series} in {text}")).parse().expect("a whole number")
+    }
+
     /// A browser without a window and without a cookie.
     pub(crate) fn visitor(&self) -> Visitor {
         Visitor::trusting(&self.ca)

@@ -13,6 +13,7 @@ pub(crate) mod client;
 pub(crate) mod cookies;
 pub(crate) mod devtools;
 pub(crate) mod edge;
+pub(crate) mod fake_agent;
 pub(crate) mod held;
 pub(crate) mod journey;
 pub(crate) mod machine;

@@ -83,10 +83,19 @@ pub(crate) fn edge_hello(version: u32, tunnel: &str) -> Value {
 }
 
 fn as_desktop(edge: &Edge, desktop: &Desktop) -> rustls::ClientConfig {
+    as_key(edge, &key_of(desktop))
+}
+
+/// The key that a desktop was linked with.
+pub(crate) fn key_of(desktop: &Desktop) -> KeyPair {
     let link = std::fs::read(desktop.link_file()).expect("a linked desktop");
     let link: Value = serde_json::from_slice(&link).expect("JSON");
-    let key = KeyPair::from_pem(link["key"].as_str().expect("a key")).expect("a key");
-    let certificate = CertificateParams::default().self_signed(&key).expect("a certificate");
+    KeyPair::from_pem(link["key"].as_str().expect("a key")).expect("a key")
+}
+
+/// TLS as an agent speaks it that has `key`.
+pub(crate) fn as_key(edge: &Edge, key: &KeyPair) -> rustls::ClientConfig {
+    let certificate = CertificateParams::default().self_signed(key).expect("a certificate");
     let mut roots = rustls::RootCertStore::empty();
     let root = CertificateDer::from_pem_file(&edge.ca.root_file).expect("the test's root");
     roots.add(root).expect("the test's root");
@@ -117,7 +126,8 @@ fn as_edge(edge: &Edge) -> rustls::ServerConfig {
     config
 }
 
-async fn whole(mut body: h2::RecvStream) -> Bytes {
+/// All of a message.
+pub(crate) async fn whole(mut body: h2::RecvStream) -> Bytes {
     let mut whole = BytesMut::new();
     while let Some(piece) = body.data().await {
         let piece = piece.expect("a whole message");

@@ -13,20 +13,20 @@ use crate::rig::journey::Person;
 use crate::rig::process::Process;
 
 /// An edge, and Ada's app behind her desktop's agent.
-struct Linked {
-    edge: Edge,
-    app: App,
-    ada: Person,
-    desktop: Desktop,
-    agent: Process,
+pub(crate) struct Linked {
+    pub(crate) edge: Edge,
+    pub(crate) app: App,
+    pub(crate) ada: Person,
+    pub(crate) desktop: Desktop,
+    pub(crate) agent: Process,
 }
 
 impl Linked {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(Setup::default()).await
     }
 
-    async fn with(setup: Setup) -> Self {
+    pub(crate) async fn with(setup: Setup) -> Self {
         let edge = setup.start().await;
         let app = App::start("ada's app").await;
         let mut ada = Person::enrolled(&edge, "ada").await;
@@ -44,7 +44,7 @@ impl Linked {
         self.ada.open(&page).await.must_be(200);
     }
 
-    fn page(&self, path: &str) -> url::Url {
+    pub(crate) fn page(&self, path: &str) -> url::Url {
         self.edge.tunnel(&self.desktop.tunnel, path)
     }
 }

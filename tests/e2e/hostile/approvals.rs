@@ -1,0 +1,73 @@
+//! Agents that answer the edge's questions about sessions wrongly, or speak of sessions that are not theirs.
+
+use http::Method;
+
+use super::Beside;
+use crate::rig::edge::Edge;
+use crate::rig::fake_agent::Manners;
+use crate::rig::process::within;
+
+async fn session_on(edge: &Edge, tunnel: &str) -> String {
+    let listed = edge.admin(&["session", "list"]).await;
+    let sessions = listed.as_array().expect("an array");
+    let here = sessions.iter().find(|session| session["tunnel"] == tunnel).expect("a session");
+    here["id"].as_str().expect("an id").to_owned()
+}
+
+#[tokio::test]
+async fn a_desktop_has_no_say_in_the_sessions_of_another() {
+    let beside = Beside::start(Manners::default()).await;
+    let edge = &beside.linked.edge;
+    let adas = session_on(edge, &beside.linked.desktop.tunnel).await;
+    let eves = session_on(edge, &beside.desktop.tunnel).await;
+    for event in ["denied", "expired", "removed", "approved"] {
+        beside.agent.say(&format!(r#"{{"event":"{event}","session":"{adas}"}}"#));
+    }
+    beside.agent.say(&format!(r#"{{"event":"denied","session":"{eves}"}}"#));
+    // What she says of her own counts, and it was said last.
+    within("Eve's own session to end", async {
+        while beside.eve.browser.fetch(Method::GET, &beside.page("/")).await.status != 401 {}
+    })
+    .await;
+    beside.ada_is_well().await;
+    assert_eq!(session_on(edge, &beside.linked.desktop.tunnel).await, adas);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_leave_is_none() {
+    let mut beside = Beside::start(Manners::default()).await;
+    for answer in [
+        "",
+        "approved",
+        "true",
+        r#"{"answer":"Approved"}"#,
+        r#"{"answer":"approve"}"#,
+        r#"{"answer":["approved"]}"#,
+        r#"{"answer":"granted","approved":true}"#,
+        r#"{"answer":"pending"}"#,
+        r#"{"answer":"pending","number":4000,"until":1}"#,
+        r#"{"answer":"approved""#,
+    ] {
+        let manners = Manners::default().doorkeeper(move |_| answer.to_owned());
+        let _agent = beside.dials(manners).await;
+        let status = beside.eve.browser.fetch(Method::GET, &beside.page("/")).await.status;
+        assert_eq!(status, 503, "{answer}");
+    }
+    let long = format!(r#"{{"answer":"approved","because":"{}"}}"#, "x".repeat(1 << 20));
+    let _agent = beside.dials(Manners::default().doorkeeper(move |_| long.clone())).await;
+    assert_eq!(beside.eve.browser.fetch(Method::GET, &beside.page("/")).await.status, 503, "a book");
+
+    // A leave that comes with nobody having asked is none for whoever comes later.
+    let agent = beside.dials(Manners::default().doorkeeper(|_| r#"{"answer":"denied"}"#.to_owned())).await;
+    let eves = session_on(&beside.linked.edge, &beside.desktop.tunnel).await;
+    agent.say(&format!(r#"{{"event":"approved","session":"{eves}"}}"#));
+    agent.say(r#"{"event":"approved","session":"aaaaaaaaaaaaaaaaaaaaaaaaaa"}"#);
+    within("the desktop's no to be heard", async {
+        while beside.eve.browser.fetch(Method::GET, &beside.page("/")).await.status != 401 {}
+    })
+    .await;
+    let _agent = beside.dials(Manners::default()).await;
+    let page = beside.page("/");
+    assert_eq!(beside.eve.open(&page).await.must_be(200).text(), "well", "a new sign-in, and a yes");
+    beside.ada_is_well().await;
+}

@@ -17,10 +17,13 @@ pub(super) enum Sender {
 /// Judges a request to the site at `own_origin`: `Sec-Fetch-Site` decides where it is present, else an exact
 /// `Origin`; a request with neither comes from an old browser or a tool, and passes.
 pub(super) fn sender(method: &Method, headers: &HeaderMap, own_origin: &str) -> Sender {
-    if headers.contains_key("sec-fetch-site") {
+    // Fetched before anybody has clicked, it is a page's doing, whatever it says that it will become.
+    let early = headers.contains_key("sec-purpose");
+    if early || headers.contains_key("sec-fetch-site") {
         return match only(headers, "sec-fetch-site") {
-            Some(b"same-origin" | b"none") => Sender::OwnOrPerson,
-            _ if opens_in_tab(method, headers) => Sender::ForeignLink,
+            Some(b"same-origin") => Sender::OwnOrPerson,
+            Some(b"none") if !early => Sender::OwnOrPerson,
+            _ if !early && opens_in_tab(method, headers) => Sender::ForeignLink,
             _ => Sender::Foreign,
         };
     }
@@ -88,6 +91,23 @@ mod tests {
         assert_eq!(judge(Method::POST, &[foreign, navigate]), Sender::Foreign);
         assert_eq!(judge(Method::GET, &[foreign, navigate, ("sec-fetch-dest", "iframe")]), Sender::Foreign);
         assert_eq!(judge(Method::GET, &[foreign, ("accept", "text/html")]), Sender::Foreign);
+    }
+
+    #[test]
+    fn what_is_fetched_before_a_click_is_nobodys_link() {
+        let (early, navigate) = (("sec-purpose", "prefetch;prerender"), ("sec-fetch-mode", "navigate"));
+        for site in ["same-site", "cross-site", "none"] {
+            assert_eq!(
+                judge(Method::GET, &[("sec-fetch-site", site), navigate, early]),
+                Sender::Foreign,
+                "{site}"
+            );
+        }
+        assert_eq!(judge(Method::GET, &[early, ("accept", "text/html")]), Sender::Foreign);
+        assert_eq!(
+            judge(Method::GET, &[("sec-fetch-site", "same-origin"), navigate, early]),
+            Sender::OwnOrPerson
+        );
     }
 
     #[test]

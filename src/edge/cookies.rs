@@ -11,15 +11,24 @@ const OURS: &[u8] = b"__host-patapim-";
 
 /// The value of the cookie `name`, when it came exactly once.
 pub(super) fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let mut values = pieces(headers).filter_map(|piece| {
-        let (found, value) = piece.split_at(piece.iter().position(|&byte| byte == b'=')?);
-        (found == name.as_bytes()).then(|| &value[1..])
-    });
+    let mut values = values(headers, name);
     let value = values.next()?;
     if values.next().is_some() {
         return None;
     }
     std::str::from_utf8(value).ok()
+}
+
+/// Whether the cookie `name` came more than once, so that none of them counts.
+pub(super) fn is_doubled(headers: &HeaderMap, name: &str) -> bool {
+    values(headers, name).nth(1).is_some()
+}
+
+fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    pieces(headers).filter_map(move |piece| {
+        let (found, value) = piece.split_at(piece.iter().position(|&byte| byte == b'=')?);
+        (found == name.as_bytes()).then(|| &value[1..])
+    })
 }
 
 /// The cookies that are the app's, as one header, or `None` when there is none. HTTP/2 may split a `Cookie` field in
@@ -76,13 +85,19 @@ mod tests {
         for fields in [
             &["__Host-patapim-session=v; __Host-patapim-session=v"][..],
             &["__Host-patapim-session=v", "__Host-patapim-session=w"],
-            &["__host-patapim-session=v"],
+        ] {
+            assert_eq!(only(&headers(fields), NAME), None, "{fields:?}");
+            assert!(is_doubled(&headers(fields), NAME), "{fields:?}");
+        }
+        for fields in [
+            &["__host-patapim-session=v"][..],
             &["__Host-patapim-session =v"],
             &["patapim-session=v"],
             &["x__Host-patapim-session=v"],
             &["__Host-patapim-session"],
         ] {
             assert_eq!(only(&headers(fields), NAME), None, "{fields:?}");
+            assert!(!is_doubled(&headers(fields), NAME), "{fields:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::refuse::{Refusal, Reply};
 use super::request_kind::RequestKind;
-use super::sign_in::{back_to_deployer, begin_at, cookie};
+use super::sign_in::{back_to_deployer, begin_at, cookie, without_twins};
 use super::visit::Visit;
 use super::{Edge, acts};
 use crate::access::cookies::{BIND, SESSION};
@@ -78,6 +78,7 @@ fn signed_out(edge: &Edge, visit: &Visit<'_>) -> Result<Reply> {
         RequestKind::Script | RequestKind::ServiceWorkerScript => Reply::new(204, "text/plain", "")?,
         _ => Reply::page(TunnelPage::SignedOut { sign_in: &sign_in })?,
     };
+    without_twins(&mut reply, visit)?;
     for name in [SESSION, BIND] {
         reply.head.append_header(SET_COOKIE, cookie(name, "", Duration::ZERO))?;
     }

@@ -65,6 +65,7 @@ fn send(hosts: &PublicHosts, visit: &Visit<'_>, entropy: &dyn Entropy, rest: &st
     let (deployer, tunnel, hash) = (hosts.deployer_origin(), visit.tunnel, bind.hash());
     let mut reply =
         Reply::see_other(&format!("{deployer}/auth?tunnel={tunnel}&bind={}{rest}", hash.as_str()))?;
+    without_twins(&mut reply, visit)?;
     if is_new {
         reply.head.append_header(SET_COOKIE, cookie(BIND, bind.value().reveal(), BIND_LASTS))?;
     }
@@ -72,16 +73,12 @@ fn send(hosts: &PublicHosts, visit: &Visit<'_>, entropy: &dyn Entropy, rest: &st
 }
 
 /// Back to the address that the token came with, without it, and with the session's cookie.
-pub(super) fn redeemed(
-    hosts: &PublicHosts,
-    tunnel: &TunnelId,
-    target: &[u8],
-    redeemed: &Redeemed,
-) -> Result<Reply> {
-    let mut location = hosts.tunnel_origin(tunnel).into_bytes();
-    location.extend_from_slice(target);
+pub(super) fn redeemed(hosts: &PublicHosts, visit: &Visit<'_>, redeemed: &Redeemed) -> Result<Reply> {
+    let mut location = hosts.tunnel_origin(visit.tunnel).into_bytes();
+    location.extend_from_slice(&visit.target_without_token());
     let mut reply = Reply::see_other("/")?;
     reply.head.insert_header("Location", location)?;
+    without_twins(&mut reply, visit)?;
     reply.head.append_header(SET_COOKIE, session_cookie(redeemed.cookie.to_value().reveal()))?;
     Ok(reply)
 }
@@ -90,6 +87,17 @@ pub(super) fn redeemed(
 /// the browser.
 fn session_cookie(value: &str) -> String {
     format!("{SESSION}={value}; Path=/; Secure; HttpOnly; SameSite=Lax")
+}
+
+/// Takes away what stands beside our cookies under their names. A page of the app can plant one that is kept for this
+/// site alone (CHIPS): the browser sends it with ours, so that neither counts, and forgets it only for a `Set-Cookie` of
+/// its own kind. To be said before ours is set anew: a browser that knows no such kinds forgets ours.
+pub(super) fn without_twins(reply: &mut Reply, visit: &Visit<'_>) -> Result<()> {
+    for name in visit.doubled() {
+        let twin = cookie(name, "", Duration::ZERO) + "; Partitioned";
+        reply.head.append_header(SET_COOKIE, twin)?;
+    }
+    Ok(())
 }
 
 /// A `Set-Cookie` of the edge's; with nothing to last for it takes the cookie away.

@@ -122,8 +122,7 @@ async fn redeem(
                 tracing::error!(%error, tunnel = %visit.tunnel, "a session could not be written down");
                 return Ok(Err(Refusal::Unavailable));
             }
-            let target = visit.target_without_token();
-            sign_in::redeemed(&edge.hosts, visit.tunnel, &target, &redeemed).map(Ok)
+            sign_in::redeemed(&edge.hosts, visit, &redeemed).map(Ok)
         }
         Err(RedeemError::Refused(reason)) => {
             acts::token_refused(edge, visit.tunnel, reason, client);

@@ -13,8 +13,8 @@
 
 use std::net::IpAddr;
 
-use http::Method;
 use http::header::ORIGIN;
+use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
 
 use super::cross_site::{self, Sender};
@@ -49,6 +49,7 @@ pub(super) struct Visit<'r> {
     /// The calling page's origin, where it is one that the tunnel's owner allowed.
     pub(super) allowed_origin: Option<String>,
     is_preflight: bool,
+    headers: &'r HeaderMap,
 }
 
 /// What is to be done.
@@ -101,6 +102,7 @@ impl<'r> Visit<'r> {
             is_preflight: request.method == Method::OPTIONS
                 && headers.contains_key("access-control-request-method"),
             allowed_origin,
+            headers,
         }
     }
 
@@ -161,6 +163,11 @@ impl<'r> Visit<'r> {
             access_token: self.access_token.clone(),
             tokens: &self.values,
         }
+    }
+
+    /// The cookies of ours that came more than once.
+    pub(super) fn doubled(&self) -> impl Iterator<Item = &'static str> {
+        [SESSION, BIND].into_iter().filter(|name| cookies::is_doubled(self.headers, name))
     }
 
     /// The browser's session cookie, if it has a well-formed one.

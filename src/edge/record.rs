@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::drain::{InFlight, RequestGuard};
 use super::life::Life;
+use super::request_kind::RequestKind;
 use crate::access::assertion::Assertion;
 use crate::access::{Permit, Session};
 use crate::clock::Clock;
@@ -44,6 +45,8 @@ pub struct Admitted {
     pub(super) own_host: String,
     /// The foreign page that may read the answer, if one may.
     pub(super) allowed_origin: Option<String>,
+    /// What becomes of the answer in the browser.
+    pub(super) kind: RequestKind,
 }
 
 impl Admitted {

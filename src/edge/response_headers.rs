@@ -1,12 +1,13 @@
 //! What of an app's answer reaches the browser (contract, section 4).
 //!
 //! An app is a guest on its host: siblings are other people's. It may say what it likes about its own host, and
-//! nothing about the others, nor about the edge's cookies.
+//! nothing about the others, nor about the edge's cookies; and nothing that would keep the edge from having its say
+//! there once the session is over.
 
 use http::HeaderMap;
 use http::header::{
-    ALT_SVC, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
-    SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+    ALT_SVC, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderName,
+    HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY, VARY,
 };
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -18,7 +19,13 @@ const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// Makes `response`, from the app at `own_host`, what the browser may see.
 pub(super) fn rewrite(response: &mut ResponseHeader, own_host: &str) -> Result<()> {
-    response.remove_header("alt-svc");
+    response.remove_header(&ALT_SVC);
+    // By it the browser would tell whoever the app names of every address that is asked for here, tokens included.
+    response.remove_header("nel");
+    if response.headers.get(CONTENT_TYPE).is_some_and(is_script) {
+        // What a page fetched and keeps for a year must not pass for a worker's script, which is to be asked for.
+        response.append_header(VARY, "Service-Worker")?;
+    }
     filter_values(response, &SET_COOKIE, |cookie| {
         (!cookies::is_ours(cookie) && !reaches_beyond(cookie, own_host)).then(|| cookie.to_vec())
     })?;
@@ -44,6 +51,21 @@ pub(super) fn is_sound(response: &ResponseHeader) -> bool {
     (200..600).contains(&response.status.as_u16())
         && lengths.next().is_none_or(is_number)
         && lengths.next().is_none()
+}
+
+/// Has the browser ask for a service worker's script each time it looks for a newer one. With the session over it gets one
+/// that goes away by itself; from a cache it would get the app's for another day.
+pub(super) fn have_asked_again(response: &mut ResponseHeader) -> Result<()> {
+    response.insert_header(CACHE_CONTROL, "no-cache")
+}
+
+/// Whether a browser would run it (HTML's JavaScript MIME types, and a few more).
+fn is_script(content_type: &HeaderValue) -> bool {
+    let essence = content_type.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii().to_ascii_lowercase();
+    [&b"javascript"[..], b"ecmascript", b"jscript", b"livescript"]
+        .iter()
+        .any(|kind| essence.windows(kind.len()).any(|part| part == *kind))
 }
 
 /// Removes the fields that belong to one connection, for answers that did not come through Pingora's own upstreams.
@@ -158,6 +180,22 @@ mod tests {
     }
 
     #[test]
+    fn a_script_that_a_page_keeps_is_no_workers() {
+        for script in [
+            "text/javascript",
+            "Application/JavaScript; charset=utf-8",
+            "text/x-ecmascript",
+            "text/javascript1.5",
+        ] {
+            let kept = rewritten(&[("content-type", script), ("vary", "Accept")]);
+            let vary: Vec<_> =
+                kept.iter().filter(|(name, _)| name == "vary").map(|(_, value)| &**value).collect();
+            assert_eq!(vary, ["Accept", "Service-Worker"], "{script}");
+        }
+        assert_eq!(rewritten(&[("content-type", "text/html; charset=javascript")]).len(), 1);
+    }
+
+    #[test]
     fn an_app_speaks_of_its_own_host_only() {
         for (field, before, after) in [
             (
@@ -172,6 +210,7 @@ mod tests {
             ("clear-site-data", "\"Cookies\", \"clientHints\"", None),
             ("clear-site-data", "\"cache\",\"storage\"", Some("\"cache\",\"storage\"")),
             ("alt-svc", "h3=\":443\"", None),
+            ("nel", "{\"report_to\":\"x\",\"max_age\":9,\"success_fraction\":1}", None),
         ] {
             let kept = rewritten(&[(field, before)]);
             assert_eq!(kept.first().map(|(_, value)| value.as_str()), after, "{field}: {before}");

@@ -46,7 +46,8 @@ pub(super) async fn answer(
     if let Step::Proxy(permit) = step {
         let assertion = edge.assertor.assertion_for(&permit, now);
         let own_host = edge.hosts.tunnel_host(tunnel);
-        let admitted = Arc::new(Admitted { permit, assertion, client, own_host, allowed_origin });
+        let admitted = Admitted { permit, assertion, client, own_host, allowed_origin, kind: visit.kind };
+        let admitted = Arc::new(admitted);
         if edge.upstreams.is_fixed(&admitted.permit) {
             record.admit(&admitted);
             return Ok(Passage::Onward(admitted));
@@ -280,6 +281,9 @@ pub(super) fn shape_websocket(head: &mut ResponseHeader, record: &mut Record) ->
 
 fn shape(head: &mut ResponseHeader, admitted: &Admitted, record: &mut Record) -> Result<()> {
     response_headers::rewrite(head, &admitted.own_host)?;
+    if admitted.kind == RequestKind::ServiceWorkerScript {
+        response_headers::have_asked_again(head)?;
+    }
     if let Some(origin) = &admitted.allowed_origin {
         cors::open(head, origin)?;
     }

@@ -24,6 +24,7 @@ mod limits;
 mod linking;
 mod manual;
 mod monitoring;
+mod neighbours;
 mod operation;
 mod passkeys;
 mod phone;

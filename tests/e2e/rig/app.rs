@@ -37,8 +37,8 @@ struct Inner {
     /// Open event streams by name; a test sends the events.
     streams: Mutex<HashMap<String, mpsc::UnboundedSender<String>>>,
     opened: watch::Sender<usize>,
-    /// What a test wants answered at a path.
-    canned: Mutex<HashMap<String, HeaderMap>>,
+    /// What a test wants answered at a path, beside or in place of the small page.
+    canned: Mutex<HashMap<String, (HeaderMap, Option<String>)>>,
 }
 
 /// A running app.
@@ -124,6 +124,15 @@ impl App {
 
     /// From now on `path` is answered with these headers.
     pub(crate) fn answer(&self, path: &str, headers: &[(&str, &str)]) {
+        self.keep(path, headers, None);
+    }
+
+    /// From now on `path` is answered with these headers and this text.
+    pub(crate) fn answer_with(&self, path: &str, headers: &[(&str, &str)], text: &str) {
+        self.keep(path, headers, Some(text.to_owned()));
+    }
+
+    fn keep(&self, path: &str, headers: &[(&str, &str)], text: Option<String>) {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(
@@ -131,7 +140,7 @@ impl App {
                 HeaderValue::from_str(value).expect("a header value"),
             );
         }
-        self.inner.canned.lock().expect("whole").insert(path.to_owned(), map);
+        self.inner.canned.lock().expect("whole").insert(path.to_owned(), (map, text));
     }
 }
 
@@ -156,9 +165,16 @@ async fn remember(State(inner): Shared, request: Request, next: axum::middleware
 /// Any other path: a small page, or what the test wanted.
 async fn page(State(inner): Shared, request: Request) -> Response {
     let canned = inner.canned.lock().expect("whole").get(request.uri().path()).cloned();
-    let html = format!("<!doctype html><title>{0}</title><h1>The app {0}</h1>", inner.name);
-    let mut response = axum::response::Html(html).into_response();
-    for (name, value) in canned.iter().flat_map(HeaderMap::iter) {
+    let (headers, text) = canned.unwrap_or_default();
+    let html = || format!("<!doctype html><title>{0}</title><h1>The app {0}</h1>", inner.name);
+    let mut response = axum::response::Html(text.unwrap_or_else(html)).into_response();
+    if headers.contains_key(header::CONTENT_TYPE) {
+        response.headers_mut().remove(header::CONTENT_TYPE);
+    }
+    if headers.contains_key(header::LOCATION) {
+        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    }
+    for (name, value) in &headers {
         response.headers_mut().append(name, value.clone());
     }
     response

@@ -91,8 +91,8 @@ impl Chromium {
 
 /// A tab of the browser.
 pub(crate) struct Tab {
-    tools: DevTools,
-    session: String,
+    pub(super) tools: DevTools,
+    pub(super) session: String,
 }
 
 impl Tab {

@@ -9,6 +9,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 
+use super::edge::deployer_label;
+
 /// From when to when a certificate is good.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Dates {
@@ -102,7 +104,7 @@ pub(crate) struct Leaf {
 }
 
 fn names_under(base: &str) -> Vec<String> {
-    vec![format!("deployer.{base}"), format!("*.tunnel.{base}")]
+    vec![format!("{}.{base}", deployer_label(base)), format!("*.tunnel.{base}")]
 }
 
 /// Puts `text` at `path` in one step, as what renews certificates does; nobody else may read it, or the edge refuses it.

@@ -15,6 +15,15 @@ use super::process::{Finished, Process, finish};
 /// Names under it lead to loopback everywhere, in the agent too.
 const BASE: &str = "patapim.localhost";
 
+/// A domain under which browsers take each tunnel for a site of its own: whatever is right under it is a public suffix
+/// (`*.kawasaki.jp` on the list), all but `city`.
+pub(crate) const SITES_APART: &str = "kawasaki.jp";
+
+/// The label of the sign-in site under `base`.
+pub(super) fn deployer_label(base: &str) -> &'static str {
+    if base == SITES_APART { "city" } else { "deployer" }
+}
+
 /// What is special about a test's edge.
 pub(crate) struct Setup {
     base: &'static str,
@@ -73,9 +82,10 @@ impl Setup {
     fn file(&self, ca: &Ca, data: &Path, [https, http]: [u16; 2]) -> String {
         let Self { base, extra, upstreams, .. } = self;
         let (cert, key) = (ca.cert_file.display(), ca.key_file.display());
-        let data = data.display();
+        let (data, deployer) = (data.display(), deployer_label(base));
         format!(
             r#"base_domain = "{base}"
+deployer = "{deployer}"
 public_port = 0
 data_dir = "{data}"
 
@@ -271,7 +281,7 @@ impl Edge {
 
     /// A page of the deployer.
     pub(crate) fn deployer(&self, path: &str) -> Url {
-        self.url(&format!("deployer.{}", self.base()), path)
+        self.url(&format!("{}.{}", deployer_label(self.base()), self.base()), path)
     }
 
     /// A page of a tunnel.

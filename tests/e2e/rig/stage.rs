@@ -8,6 +8,9 @@ use super::browser::{Chromium, Tab};
 use super::edge::{Edge, Setup};
 use super::scene::TUNNEL;
 
+/// The usual domain: no public suffix is right above a tunnel, so that browsers take all of it for one site.
+pub(crate) const ONE_SITE: &str = "patapim.test";
+
 /// An edge under a domain that is not this machine's own, an app behind it, and somebody with an invitation.
 pub(crate) struct Stage {
     pub(crate) edge: Edge,
@@ -26,8 +29,13 @@ impl Stage {
 
     /// As [`Self::set`], with an edge of this kind; Ada's address is known.
     pub(crate) async fn set_with(setup: Setup) -> Self {
+        Self::set_under(ONE_SITE, setup).await
+    }
+
+    /// As [`Self::set_with`], under another domain than the usual one.
+    pub(crate) async fn set_under(base: &'static str, setup: Setup) -> Self {
         let app = App::start("Ada's notes").await;
-        let setup = setup.base("patapim.test").upstream(TUNNEL, "ada", &app.url());
+        let setup = setup.base(base).upstream(TUNNEL, "ada", &app.url());
         let edge = setup.start().await;
         let chromium = Chromium::for_edge(&edge).await;
         let tab = chromium.tab().await;

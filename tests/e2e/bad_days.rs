@@ -31,7 +31,7 @@ async fn a_taken_port_is_named_and_what_to_do_about_it() {
     let first = Edge::start().await;
     let second = Setup::default().plan();
     let address = format!("127.0.0.1:{}", first.port());
-    second.rewrite("https = [\"127.0.0.1:0\"]", &format!("https = [\"{address}\"]"));
+    second.rewrite("https = [", &format!("https = [\"{address}\", "));
     said(&second.must_fail().await, FAILED, &[&address, "has it already", "[listen]"]);
     first.visitor().navigate(&first.deployer("/auth")).await.must_be(200);
 }

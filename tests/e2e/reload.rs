@@ -78,8 +78,8 @@ async fn what_can_change_while_it_runs_changes_and_what_cannot_is_named() {
     let mut scene = Scene::signed_in().await;
     let mut socket = scene.ada.browser.websocket(&scene.page("/ws")).await.expect("a socket");
     scene.edge.edit(|text| {
-        assert!(text.contains("http = [\"127.0.0.1:0\"]"), "{text}");
-        text.replace("http = [\"127.0.0.1:0\"]", "http = []") + "[session]\ntoken_ttl = \"3h\"\n"
+        assert!(text.contains("\nhttp = ["), "{text}");
+        text.replace("\nhttp = [", "\nhttp = [\"127.0.0.1:0\", ") + "[session]\ntoken_ttl = \"3h\"\n"
     });
     scene.edge.process.says("that it has read the configuration again", read_again).await;
     let named =

@@ -218,9 +218,7 @@ async fn a_server_that_cannot_take_over_leaves_the_running_one_as_it_is() {
     let good = std::fs::read_to_string(scene.edge.config()).expect("our own file");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("bound").to_string();
-    scene
-        .edge
-        .edit(|text| text.replace("http = [\"127.0.0.1:0\"]", &format!("http = [\"{taken}\", \"{taken}\"]")));
+    scene.edge.edit(|text| text.replace("http = [", &format!("http = [\"{taken}\", ")));
     let refused = scene.edge.successor();
     assert!(!refused.end().await.success());
     scene.edge.edit(|_| good);
@@ -252,7 +250,6 @@ async fn a_second_upgrade_waits_for_the_end_of_the_first() {
 async fn an_upgrade_of_nothing_is_a_start() {
     let mut scene = Scene::signed_in().await;
     scene.edge.kill().await;
-    scene.edge.keep_ports();
     drop(scene.edge.upgrade().await);
     scene.echo().await;
 }

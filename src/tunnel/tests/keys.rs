@@ -101,9 +101,7 @@ async fn each_way_of_not_reaching_the_edge_has_its_own_line() {
         "{misnamed}"
     );
 
-    let unused = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = unused.local_addr().expect("bound").port();
-    drop(unused);
+    let (_unused, port) = port_without_listener();
     let refused = dial_error(&format!("https://localhost:{port}"), Some(&edge.ca)).await.to_string();
     assert!(refused.starts_with("connection refused by localhost:"), "{refused}");
 

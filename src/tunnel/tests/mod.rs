@@ -19,7 +19,7 @@ use rcgen::{CertificateParams, Issuer, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -280,4 +280,12 @@ where
         }
     });
     (address, AbortOnDropHandle::new(serving))
+}
+
+/// A port where nobody listens, for as long as the socket is kept: else another test might.
+fn port_without_listener() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let port = socket.local_addr().expect("bound").port();
+    (socket, port)
 }

@@ -102,9 +102,8 @@ async fn an_agent_that_dies_within_an_answer_never_looks_finished() {
 
 #[tokio::test]
 async fn an_app_that_is_not_there_is_told_from_one_that_fails() {
-    let unused = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = format!("http://{}", unused.local_addr().expect("bound"));
-    drop(unused);
+    let (_unused, port) = port_without_listener();
+    let address = format!("http://127.0.0.1:{port}");
     let (_edge, _agent, link) = connected(&address).await;
     let answer = ask(&link, get("/")).await.expect("an answer");
     assert_eq!((answer.head.status(), answer.fault()), (StatusCode::BAD_GATEWAY, Some("unreachable")));

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use url::Url;
 
 use super::ca::{Ca, Dates};
@@ -75,8 +76,10 @@ impl Setup {
         let ca = Ca::for_edge(self.base, home.path());
         ca.certify(self.base, self.dates);
         let config = home.path().join("edge.toml");
-        std::fs::write(&config, self.file(&ca, &home.path().join("data"), [0, 0])).expect("our own folder");
-        Plan { setup: self, ca, config, home }
+        let ports = Ports::reserved();
+        let text = self.file(&ca, &home.path().join("data"), ports.numbers());
+        std::fs::write(&config, text).expect("our own folder");
+        Plan { setup: self, ca, config, ports, home }
     }
 
     fn file(&self, ca: &Ca, data: &Path, [https, http]: [u16; 2]) -> String {
@@ -104,6 +107,26 @@ key = "{key}"
     }
 }
 
+/// The ports of its two public listeners. Bound here as well, and never listened on, they are nobody else's while the edge
+/// is down: another test would be given them.
+struct Ports([TcpSocket; 2]);
+
+impl Ports {
+    fn reserved() -> Self {
+        let any = || {
+            let socket = TcpSocket::new_v4()?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+            Ok::<_, std::io::Error>(socket)
+        };
+        Self([any().expect("a port"), any().expect("a port")])
+    }
+
+    fn numbers(&self) -> [u16; 2] {
+        self.0.each_ref().map(|socket| socket.local_addr().expect("bound").port())
+    }
+}
+
 /// Where the edge listens, as it said itself.
 #[derive(serde::Deserialize)]
 pub(crate) struct Ready {
@@ -125,6 +148,7 @@ pub(crate) struct Plan {
     setup: Setup,
     pub(crate) ca: Ca,
     config: PathBuf,
+    ports: Ports,
     home: TempDir,
 }
 
@@ -166,9 +190,9 @@ impl Plan {
 
     /// As [`Self::start`], by a command of the test's own.
     pub(crate) async fn start_as(self, mut command: Command) -> Edge {
-        let Self { setup, ca, config, home } = self;
+        let Self { setup, ca, config, ports, home } = self;
         let (process, ready) = launch(&mut command).await;
-        Edge { setup, ca, config, process, ready, home }
+        Edge { setup, ca, config, ports, process, ready, home }
     }
 }
 
@@ -177,6 +201,7 @@ pub(crate) struct Edge {
     setup: Setup,
     pub(crate) ca: Ca,
     config: PathBuf,
+    ports: Ports,
     pub(crate) process: Process,
     ready: Ready,
     home: TempDir,
@@ -217,7 +242,7 @@ impl Edge {
 
     /// As [`Self::start_again`], on a machine that is not what it was.
     pub(crate) async fn start_again_on(&mut self, change: impl FnOnce(&mut Command)) {
-        self.keep_ports();
+        self.restore_config();
         let mut command = serve(&self.config);
         change(&mut command);
         (self.process, self.ready) = launch(&mut command).await;
@@ -225,7 +250,7 @@ impl Edge {
 
     /// Starts it again with the same ports on another address of this machine.
     pub(crate) async fn move_to(&mut self, address: &str, change: impl FnOnce(&mut Command)) {
-        self.keep_ports();
+        self.restore_config();
         let text = std::fs::read_to_string(&self.config).expect("our own file");
         std::fs::write(&self.config, text.replace("[\"127.0.0.1:", &format!("[\"{address}:")))
             .expect("our own file");
@@ -246,10 +271,9 @@ impl Edge {
         Process::start(serve(&self.config).arg("--upgrade"))
     }
 
-    /// Writes the ports it got into its configuration.
-    pub(crate) fn keep_ports(&self) {
-        let ports = [self.ready.https[0].port(), self.ready.http[0].port()];
-        let text = self.setup.file(&self.ca, &self.home.path().join("data"), ports);
+    /// Writes its configuration as it was at first.
+    fn restore_config(&self) {
+        let text = self.setup.file(&self.ca, &self.home.path().join("data"), self.ports.numbers());
         std::fs::write(&self.config, text).expect("our own folder");
     }
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::devices::lines_about;
+use super::interruption::Interruptions;
 use super::{Failure, RunArgs, print, warn};
 use crate::agent::approvals::Shown;
 use crate::agent::belief::Refusal;
@@ -29,6 +30,7 @@ pub(super) async fn run_until_interrupted(args: RunArgs) -> Result<(), Failure> 
         Failure::failed("this desktop is not linked: run `patapim-agent link https://HOST` first")
     })?;
 
+    let mut interruptions = Interruptions::listen().map_err(Failure::failed)?;
     let entropy = SystemEntropy::shared();
     let clock = SystemClock::not_before(Timestamp::default());
     let (owner, judge) = (&*link.user, link.judge());
@@ -55,13 +57,12 @@ pub(super) async fn run_until_interrupted(args: RunArgs) -> Result<(), Failure> 
     let ended = tokio::select! {
         ended = &mut ran => ended,
         () = tell(states, &shown) => Ok(()),
-        interrupted = interruption() => {
-            interrupted.map_err(Failure::failed)?;
+        () = interruptions.next() => {
             shutdown.cancel();
             tokio::select! {
                 ended = ran => ended,
                 // The second one does not wait for anything.
-                _ = interruption() => Ok(()),
+                () = interruptions.next() => Ok(()),
             }
         }
     };
@@ -138,19 +139,4 @@ async fn announce(desk: Arc<Desk>) {
             return;
         }
     }
-}
-
-/// Somebody pressed Ctrl-C, or the system wants the process to end.
-pub(super) async fn interruption() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminate.recv() => Ok(()),
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::foreground::interruption;
+use super::interruption::Interruptions;
 use super::{Failure, describe, desktop_name, print, print_json, warn};
 use crate::agent::{
     Desk, EdgeAddress, Home, Link, LinkCode, LinkRequest, LinkingError, ask_for_code, link_desktop, qr,
@@ -75,6 +75,8 @@ pub(super) async fn link(args: LinkArgs) -> Result<(), Failure> {
 
 async fn by_code(request: LinkRequest, json: bool) -> Result<(Link, Option<PasskeyFacts>), LinkingError> {
     let code = ask_for_code(request).await?;
+    // Before the code is shown: whoever has seen it can give up. Without a way to hear of that, the program ends by it.
+    let interruptions = Interruptions::listen();
     // With --json, stdout is for the document alone.
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
     // Whoever closed the stream does not want to see it.
@@ -83,9 +85,9 @@ async fn by_code(request: LinkRequest, json: bool) -> Result<(Link, Option<Passk
         false => show(&code, stdout.is_terminal(), &mut stdout.lock()),
     };
     let stop = async {
-        // Without a way to hear of an interruption, the process ends by it.
-        if interruption().await.is_err() {
-            std::future::pending::<()>().await;
+        match interruptions {
+            Ok(mut interruptions) => interruptions.next().await,
+            Err(_) => std::future::pending().await,
         }
     };
     code.decision(stop, |trouble| warn(format!("{trouble} (trying again)"))).await

@@ -5,6 +5,7 @@
 
 mod devices;
 mod foreground;
+mod interruption;
 mod link;
 
 use std::fmt::Display;

@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit e2e conf deny build-needs test-needs gated-proxy
+.PHONY: help demo test lint unit e2e conf fuzz fuzz-targets deny deny-needs build-needs test-needs gated-proxy
 
 # Demo and tests share one profile, so that everything is compiled once.
 PROFILE := demo
@@ -13,6 +13,12 @@ NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
 NEXTEST := $(CARGO) nextest run --locked --cargo-profile $(PROFILE)
 CLIPPY := $(CARGO) clippy --locked --profile $(PROFILE) --quiet
+DENY := $(CARGO) deny --workspace
+# Tools are run once or twice: what optimising them would take is longer than all that they do.
+INSTALL := $(CARGO) install --locked --debug --config profile.dev.debug=0
+# How many seconds of each fuzz target: TIME. In a test of everything, so many.
+TIME := 600
+BRIEFLY := 10
 
 # Debian's package would start a Prometheus, on our own port: only the one program is taken out of it.
 PROMTOOL := $(or $(shell command -v promtool),$(CURDIR)/target/tools/promtool)
@@ -32,13 +38,17 @@ test: lint test-needs gated-proxy ## Everything: lint, conf, then unit and end-t
 	@if [ -x $(PROMTOOL) ] || $(MAKE) -s $(PROMTOOL); then $(MAKE) -s conf; else echo "No promtool to be had: the alert rules are not checked." >&2; fi
 	$(NEXTEST)
 	$(CARGO) test --locked --quiet --profile $(PROFILE) --doc
+	@$(MAKE) -s fuzz TIME=$(BRIEFLY)
 
-lint: build-needs ## Formatting, clippy, each program's features alone, and the dependency policy if cargo-deny is there
-	$(CARGO) fmt --check
-	$(CLIPPY) --all-targets -- -D warnings
+# The doors that only the fuzz targets use are looked at with all the rest.
+lint: build-needs deny-needs ## Formatting, clippy, each program's features alone, and the dependency policy
+	$(CARGO) fmt --all --check
+	$(CLIPPY) --workspace --all-targets -- --cfg fuzzing -D warnings
 	$(CLIPPY) --no-default-features --features edge --lib --bins -- -D warnings
 	$(CLIPPY) --no-default-features --features agent --lib --bins -- -D warnings
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; fi
+	$(DENY) --offline check bans licenses sources
+	@if compgen -G "$${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs/*/crates" >/dev/null; then $(DENY) --offline check advisories; \
+		else echo "No advisory database is at hand; make deny fetches it." >&2; fi
 
 unit: build-needs test-needs ## The tests beside the code
 	$(NEXTEST) --lib --bins
@@ -55,9 +65,15 @@ conf: $(PROMTOOL) ## The alert rules and their tests, by promtool; the units, wh
 gated-proxy: build-needs
 	$(CARGO) build --locked --profile $(PROFILE) --example gated_proxy
 
-deny: ## Licences, bans, sources and known vulnerabilities of the dependencies, with cargo-deny
-	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny@$(DENY_VERSION)
-	$(CARGO) deny check
+fuzz: fuzz-targets ## Each fuzz target for ten minutes, one per processor; TIME=… for so many seconds, ONLY=… for some of them
+	fuzz/run target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE)) $(TIME) $(ONLY)
+
+# The profile, and so the dependencies, are those of the tests; only our own crates are compiled once more.
+fuzz-targets: build-needs
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/fuzz/instrumented $(CARGO) build --locked --profile $(PROFILE) --package patapim-fuzz --bins
+
+deny: deny-needs ## Licences, bans, sources and known vulnerabilities of the dependencies, with cargo-deny
+	$(DENY) check
 
 # $(call packages,COMMAND:PACKAGE …): those Debian packages whose command is not there yet.
 define packages
@@ -84,4 +100,8 @@ build-needs:
 
 test-needs: build-needs
 	$(call packages,chromium:chromium+fonts-liberation)
-	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest@$(NEXTEST_VERSION)
+	@$(CARGO) nextest --version >/dev/null 2>&1 || \
+		$(INSTALL) --no-default-features --features default-no-update cargo-nextest@$(NEXTEST_VERSION)
+
+deny-needs:
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(INSTALL) cargo-deny@$(DENY_VERSION)

@@ -22,6 +22,8 @@ mod control;
 mod decisions;
 mod desk;
 mod dial;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod headers;
 mod home;
 mod identity;

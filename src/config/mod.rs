@@ -18,6 +18,8 @@ mod duration;
 mod effective;
 mod fault;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod keys;
 mod nearest;
 mod section;

@@ -43,6 +43,8 @@ mod destination;
 mod devices;
 mod events;
 mod fallbacks;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod grant;
 mod key_set;
 mod link;

@@ -44,6 +44,8 @@ use crate::tunnel::Verdicts;
 pub mod admin_commands;
 pub mod admin_documents;
 pub mod admin_socket;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod plugin;
 
 mod access_token;

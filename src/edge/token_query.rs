@@ -33,7 +33,7 @@ impl<'t> Target<'t> {
     }
 
     /// Splits at the first question mark.
-    fn parse(target: &'t [u8]) -> Self {
+    pub(super) fn parse(target: &'t [u8]) -> Self {
         let (path, query) = match target.iter().position(|&byte| byte == b'?') {
             Some(at) => (&target[..at], Some(&target[at + 1..])),
             None => (target, None),

@@ -245,3 +245,10 @@ fn with_challenge<T: Serialize + DeserializeOwned>(state: &T, challenge: &Challe
 fn check_ids(id: &str, kind: &str, raw: &[u8]) -> Result<(), Fault> {
     if kind == "public-key" && id == base64url(raw) { Ok(()) } else { Err(Fault::CredentialId) }
 }
+
+/// Authenticator data, taken apart for the fuzz targets: model, id and key of the new credential, if there is one.
+#[cfg(fuzzing)]
+pub(super) fn credential_in(authenticator_data: &[u8]) -> Option<Option<[&[u8]; 3]>> {
+    let data = AuthData::parse(authenticator_data).ok()?;
+    Some(data.attested.map(|new| [new.aaguid, new.credential_id, new.public_key]))
+}

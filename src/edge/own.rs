@@ -30,6 +30,8 @@ pub(super) async fn answer(
             Ok(permit) => session(&permit)?,
             Err(refusal) => return Ok(Err(refusal)),
         },
+        // Without the visitor's cookies too: what is answered would take them, and what the app has stored, away.
+        ("logout", &Method::POST) if !visit.may_be_sent_away() => return Ok(Err(Refusal::CrossSite)),
         ("logout", &Method::POST) => match permit(edge, visit) {
             Ok(permit) => {
                 let target = Target::Session(permit.session().id().clone());

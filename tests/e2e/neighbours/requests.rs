@@ -5,6 +5,7 @@ use serde_json::json;
 use super::Neighbourhood;
 use crate::rig::client::origin;
 use crate::rig::edge::SITES_APART;
+use crate::rig::journey::SESSION;
 
 const REQUESTS: &str = include_str!("requests.js");
 
@@ -52,5 +53,14 @@ pub(super) async fn are_stopped(hood: &Neighbourhood) {
     };
     tab.reads(words).await;
     tab.screenshots(name).await;
+
+    // It may carry no cookie; its answer could still take the cookies away, and all that the app keeps in the browser.
+    tab.eval("localStorage.setItem('draft', 'kept')").await;
+    hood.go_evil().await;
+    hood.attack(send, json!({"url": hood.stage.page("/.patapim/logout").as_str()})).await;
+    tab.until(&format!("location.origin === {}", json!(origin(&hood.stage.page("/"))))).await;
+    tab.reads("this came from another site").await;
+    assert_eq!(tab.eval("localStorage.getItem('draft')").await, "kept");
+    assert!(hood.cookie(&hood.stage.page("/"), SESSION).await.is_some());
     assert_eq!(app.count(), 0, "nothing reaches the app: {:?}", app.seen());
 }

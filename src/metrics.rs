@@ -140,6 +140,14 @@ labels! {
         AgentStreams = "agent_streams",
         /// What of a tunnel's streams may lie unread: an agent does not agree to less.
         AgentMemory = "agent_memory",
+        /// Time for a request's head.
+        HeadTime = "head_time",
+        /// Size of a request's head, its target or their number of fields.
+        HeadSize = "head_size",
+        /// Slowness in sending a body.
+        SendingRate = "sending_rate",
+        /// Slowness in taking an answer.
+        TakingRate = "taking_rate",
     }
 }
 

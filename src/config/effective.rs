@@ -34,6 +34,12 @@ impl Config {
         writeln!(out, "\n[tunnel]\nstreams = {}", edge.tunnel.streams)?;
         writeln!(out, "memory_mib = {}", edge.tunnel.memory >> 20)?;
         writeln!(out, "\n[shutdown]\ngrace = {}", quoted(duration::print(edge.grace)))?;
+        let limits = &edge.limits;
+        writeln!(out, "\n[limits]\nhandshake = {}", quoted(duration::print(limits.handshake)))?;
+        writeln!(out, "header = {}", quoted(duration::print(limits.header)))?;
+        writeln!(out, "idle = {}", quoted(duration::print(limits.idle)))?;
+        writeln!(out, "stall = {}", quoted(duration::print(limits.stall)))?;
+        writeln!(out, "least_rate = {}", limits.least_rate)?;
         writeln!(out, "\n[store]\nengine = \"sqlite\"")?;
         if let Some(mail) = &edge.mail {
             writeln!(out, "\n[mail]\nsmtp = {}\nfrom = {}", quoted(&mail.server), quoted(&mail.from))?;

@@ -38,6 +38,7 @@ pub(super) fn config(root: &Section<'_>, file: &Path) -> (Option<Config>, Vec<Na
     let session = session(&root.section("session"));
     let tunnel = tunnel(&root.section("tunnel"));
     let grace = root.section("shutdown").text("grace", values::grace).map_or(GRACE, |found| found.value);
+    let limits = super::limits::limits(&root.section("limits"));
     root.section("store").text("engine", values::engine);
     let mail = mail(&root.section("mail"), &mut files);
     let upstreams = upstreams(&root.sections("upstream"));
@@ -56,6 +57,7 @@ pub(super) fn config(root: &Section<'_>, file: &Path) -> (Option<Config>, Vec<Na
             webauthn: WebauthnSettings { rp_id },
             session,
             tunnel,
+            limits,
             grace,
             mail,
             upstreams,

@@ -21,6 +21,7 @@ mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod keys;
+mod limits;
 mod nearest;
 mod section;
 mod values;

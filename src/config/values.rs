@@ -87,6 +87,11 @@ pub(super) fn grace(text: &str) -> Result<Duration, Complaint> {
     bounded(text, Duration::ZERO, HOUR)
 }
 
+/// How long somebody may keep a visitor's connection waiting.
+pub(super) fn patience(text: &str) -> Result<Duration, Complaint> {
+    bounded(text, Duration::from_secs(1), HOUR)
+}
+
 pub(super) fn engine(text: &str) -> Result<(), Complaint> {
     match text {
         "sqlite" => Ok(()),

@@ -185,6 +185,7 @@ fn settings(folder: &Folder, port: PortChoice) -> Result<(Settings, String), Dem
         listen,
         tls,
         session: SessionSettings::default(),
+        limits: Default::default(),
         tunnel: TunnelSettings::default(),
         grace: GRACE,
         mail: None,

@@ -87,8 +87,10 @@ pub enum TunnelPage<'a> {
     NotFound,
     /// The request breaks HTTP's rules or ours.
     BadRequest,
-    /// Headers or address longer than the edge takes.
+    /// More headers than the edge takes; nearly always too many cookies.
     TooLarge,
+    /// An address longer than the edge takes.
+    TooLong,
     /// Something of ours went wrong.
     Internal,
 }
@@ -140,6 +142,7 @@ impl<'a> TunnelPage<'a> {
             Self::CrossSite | Self::Unapproved { .. } => 403,
             Self::NotFound => 404,
             Self::Misdirected => 421,
+            Self::TooLong => 414,
             Self::TooLarge => 431,
             Self::Internal => 500,
             Self::BadGateway => 502,
@@ -222,9 +225,14 @@ impl<'a> TunnelPage<'a> {
                 "Reload the page. If it stays, try another browser or network.",
             ),
             Self::TooLarge => (
-                "This request is too large",
-                "Its address or its headers are longer than this server takes.",
-                "Clear the cookies of this site, then open the app again.",
+                "Too many cookies came along",
+                "Your browser sent more than fits: most likely cookies that another site under this domain has planted. Those that have a name here were just removed.",
+                "Try again. If this page stays, clear the cookies of this site in your browser’s settings.",
+            ),
+            Self::TooLong => (
+                "This address is too long",
+                "It is longer than this server takes.",
+                "Open the app, and go on from there.",
             ),
             Self::Internal => (
                 "Something went wrong here",
@@ -240,7 +248,8 @@ impl<'a> TunnelPage<'a> {
             Self::Refused { sign_in } | Self::SignedOut { sign_in } => (*sign_in, "Sign in again"),
             Self::SignIn { sign_in } => (*sign_in, "Sign in"),
             Self::OpenInTab { url } => (*url, "Open in a tab"),
-            Self::CrossSite | Self::NotFound | Self::TooLarge => ("/", "Open the app"),
+            Self::CrossSite | Self::NotFound | Self::TooLong => ("/", "Open the app"),
+            Self::TooLarge => ("", "Try again"),
             Self::Offline => ("", "Try now"),
             Self::Unapproved { waiting } => (*waiting, "See how it stands"),
             Self::Misdirected
@@ -275,7 +284,7 @@ mod tests {
     const HOSTILE: &str =
         "https://deployer.patapim.test/auth?tunnel=a&return_to=\"><script>alert(1)</script>'";
 
-    fn all() -> [TunnelPage<'static>; 16] {
+    fn all() -> [TunnelPage<'static>; 17] {
         use TunnelPage::*;
         [
             Refused { sign_in: HOSTILE },
@@ -293,6 +302,7 @@ mod tests {
             NotFound,
             BadRequest,
             TooLarge,
+            TooLong,
             Internal,
         ]
     }

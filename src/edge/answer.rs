@@ -10,6 +10,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use tokio::time::timeout;
 
+use super::life::Life;
 use super::response_headers;
 
 /// Of a body that nobody read, this much is read away before the answer: some clients read none while they send.
@@ -19,6 +20,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Sends a final head, with the framing that the visitor's version of HTTP wants. Gives whether a body follows.
 pub(super) async fn send_head(session: &mut Session, mut head: ResponseHeader) -> Result<bool> {
+    Life::settled();
     response_headers::strip_hop_by_hop(&mut head);
     let request = session.req_header();
     let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

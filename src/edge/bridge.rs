@@ -24,6 +24,7 @@ use tokio::time::sleep;
 use tower::{Service, ServiceExt as _};
 
 use super::answer;
+use super::life::Life;
 
 /// No form or JSON document of ours comes near it.
 const LARGEST_BODY: usize = 1 << 20;
@@ -175,6 +176,7 @@ impl Upload {
                     self.state = UploadState::Waiting;
                 }
                 Ok(None) => {
+                    Life::settled();
                     self.give = None;
                     self.state = UploadState::Done;
                 }

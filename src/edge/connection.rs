@@ -26,19 +26,21 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::Limits;
 use super::drain::{ConnectionGuard, InFlight};
 use super::handover::Passing;
 use super::hello::{self, Hello};
 use super::http2;
-use super::life::{Connection, Life};
+use super::life::{Connection, Life, Sharing};
+use super::visitor_stream::{Course, VisitorStream};
 use crate::metrics::{Handshake, metrics};
 
 /// What is waited when no socket can be had, for others to close theirs.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(200);
-/// From the accepted socket to the end of the TLS handshake.
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Handshakes under way at once; each costs about as much as thirty requests.
 const HANDSHAKES: usize = 1024;
+/// The largest head that HTTP/2 takes in; most of one that is larger than need be is thrown away at once.
+const LARGEST_HEAD: u32 = 768 * 1024;
 /// What HTTP/2 may hold for one stream whose visitor reads slowly.
 const SEND_BUFFER: usize = 128 * 1024;
 
@@ -93,6 +95,7 @@ pub(super) struct Door<SV> {
     proxy: Arc<HttpProxy<SV>>,
     front: Front,
     in_flight: InFlight,
+    limits: Limits,
 }
 
 /// A connection as it came out of TLS.
@@ -108,8 +111,14 @@ where
     SV: ProxyHttp + Send + Sync + 'static,
     SV::CTX: Send + Sync + 'static,
 {
-    pub(super) fn new(conf: &Arc<ServerConf>, proxy: SV, front: Front, in_flight: InFlight) -> Arc<Self> {
-        Arc::new(Self { proxy: Arc::new(http_proxy(conf, proxy)), front, in_flight })
+    pub(super) fn new(
+        conf: &Arc<ServerConf>,
+        proxy: SV,
+        front: Front,
+        in_flight: InFlight,
+        limits: Limits,
+    ) -> Arc<Self> {
+        Arc::new(Self { proxy: Arc::new(http_proxy(conf, proxy)), front, in_flight, limits })
     }
 
     /// Accepts on `listener` until `shutdown`; what is connected then goes on.
@@ -141,7 +150,8 @@ where
     /// Serves an agent that another server accepted and that has said `heard`.
     pub(super) async fn take_over(&self, tcp: TcpStream, heard: Vec<u8>) {
         if let (Front::Tls(tls), Ok(peer)) = (&self.front, tcp.peer_addr())
-            && let Some(Entered::Agent(stream)) = tls.enter(tcp, peer, Some(heard)).await
+            && let Some(Entered::Agent(stream)) =
+                tls.enter(tcp, peer, Some(heard), self.limits.handshake).await
         {
             (tls.agent_door)(*stream, peer).await;
         }
@@ -156,7 +166,7 @@ where
     ) {
         let (stream, server_name): (Stream, _) = match &self.front {
             Front::Plain => (Box::new(tuned(tcp)), None),
-            Front::Tls(tls) => match tls.enter(tcp, peer, None).await {
+            Front::Tls(tls) => match tls.enter(tcp, peer, None, self.limits.handshake).await {
                 Some(Entered::Visitor(stream, server_name)) => (stream, server_name),
                 Some(Entered::Agent(stream)) => {
                     // An agent's connection ends when the edge says so, not when it drains.
@@ -166,10 +176,12 @@ where
                 Some(Entered::PassedOn) | None => return,
             },
         };
-        let connection = Arc::new(Connection { peer, server_name });
+        let (limits, course) = (self.limits, Arc::<Course>::default());
+        let stream: Stream = Box::new(VisitorStream::new(stream, Arc::clone(&course), limits));
+        let connection = Arc::new(Connection { peer, server_name, course, limits });
         let visitor = Arc::new(VisitorConnection { proxy: Arc::clone(&self.proxy), connection });
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            http2::serve(&visitor, stream, shutdown).await;
+            http2::serve(&visitor, stream, &limits, shutdown).await;
         } else {
             visitor.process_new(stream, shutdown).await;
         }
@@ -195,8 +207,14 @@ fn tuned(tcp: TcpStream) -> L4Stream {
 
 impl TlsFront {
     /// The handshake, in time or not at all.
-    async fn enter(&self, tcp: TcpStream, peer: SocketAddr, heard: Option<Vec<u8>>) -> Option<Entered> {
-        let (result, entered) = match timeout(HANDSHAKE_DEADLINE, self.handshake(tcp, heard)).await {
+    async fn enter(
+        &self,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        heard: Option<Vec<u8>>,
+        deadline: Duration,
+    ) -> Option<Entered> {
+        let (result, entered) = match timeout(deadline, self.handshake(tcp, heard)).await {
             Ok(Ok(Entered::PassedOn)) => return None,
             Ok(Ok(entered @ Entered::Visitor(..))) => (Handshake::Visitor, Some(entered)),
             Ok(Ok(entered @ Entered::Agent(..))) => (Handshake::Agent, Some(entered)),
@@ -251,11 +269,24 @@ where
         // A visitor who has the whole of an answer may ask again before we have seen its end ourselves. Without this,
         // Pingora takes what comes early for a mistake and closes the connection.
         session.set_pipelining_enabled(true);
-        Life::run(&self.connection, self.proxy.process_new_http(session, shutdown)).await
+        let sharing = if session.is_http2() {
+            // Whoever gives back no window for so long takes nothing.
+            session.set_write_timeout(Some(self.connection.limits.stall));
+            Sharing::Many
+        } else {
+            // The stream below sees to both, as totals. While the server stops, nobody waits for another request.
+            if session.get_keepalive().is_some() {
+                session.set_keepalive(Some(0));
+            }
+            session.set_read_timeout(None);
+            Sharing::Alone
+        };
+        Life::run(&self.connection, sharing, self.proxy.process_new_http(session, shutdown)).await
     }
 
     fn h2_options(&self) -> Option<H2Options> {
         let mut options = default_h2_options();
+        options.max_header_list_size(LARGEST_HEAD);
         options.max_send_buffer_size(SEND_BUFFER);
         options.initial_window_size(UPLOAD_WINDOW);
         options.initial_connection_window_size(4 * UPLOAD_WINDOW);

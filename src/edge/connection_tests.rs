@@ -33,7 +33,7 @@ impl ProxyHttp for Open {
 
     async fn request_filter(&self, _: &mut Session, _: &mut ()) -> Result<bool> {
         let life = Life::current().expect("a life");
-        life.arrived();
+        life.arrived(false);
         life.ends_with(self.cut.clone());
         Ok(false)
     }

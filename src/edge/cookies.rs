@@ -3,6 +3,8 @@
 //! Siblings under the same base domain can toss cookies at each other, so only names with the `__Host-` prefix
 //! count, compared exactly, and a name that comes twice counts as absent: nobody can tell which of the two is ours.
 
+use std::collections::BTreeSet;
+
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
@@ -35,6 +37,24 @@ fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u
 /// many; HTTP/1.1 knows only one (RFC 9113 §8.2.3).
 pub(super) fn of_the_app(headers: &HeaderMap) -> Option<HeaderValue> {
     let kept: Vec<&[u8]> = pieces(headers).filter(|piece| !is_ours(piece)).collect();
+    if kept.is_empty() {
+        return None;
+    }
+    HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok()
+}
+
+/// The names of the app's cookies; the empty one where a cookie has none.
+pub(super) fn names_of_the_app(headers: &HeaderMap) -> BTreeSet<Vec<u8>> {
+    let name = |piece: &[u8]| {
+        let end = piece.iter().position(|&byte| byte == b'=').unwrap_or(0);
+        piece[..end].trim_ascii().to_vec()
+    };
+    pieces(headers).filter(|piece| !is_ours(piece)).map(name).collect()
+}
+
+/// The edge's own cookies, as one header. No sibling can plant one: browsers keep this prefix to the very host.
+pub(super) fn of_the_edge(headers: &HeaderMap) -> Option<HeaderValue> {
+    let kept: Vec<&[u8]> = pieces(headers).filter(|piece| piece.starts_with(b"__Host-patapim-")).collect();
     if kept.is_empty() {
         return None;
     }

@@ -24,6 +24,8 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::failure::Failure;
 use super::fixed_websocket::{self, Shape};
+use super::life::Life;
+use super::proxied_body::ProxiedBody;
 use super::record::{Admitted, Record};
 use super::refuse::Refusal;
 use super::site::Passage;
@@ -46,6 +48,7 @@ impl<P> Gated<P> {
 /// What is kept of one request: by the gate, and by the proxy behind it.
 pub(super) struct Passing<C> {
     record: Record,
+    body: Option<ProxiedBody>,
     behind: C,
 }
 
@@ -59,7 +62,7 @@ where
 
     fn new_ctx(&self) -> Self::CTX {
         let record = Record::new(self.edge.in_flight.clone(), Arc::clone(&self.edge.clock));
-        Passing { record, behind: self.behind.new_ctx() }
+        Passing { record, body: None, behind: self.behind.new_ctx() }
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
@@ -68,7 +71,7 @@ where
 
     /// The gate first. What it lets in is the other's, whose early filter gets its turn only now.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        ctx.record.arrived();
+        ctx.record.arrived(!session.as_downstream_mut().is_body_done());
         match site::answer(&self.edge, session, &mut ctx.record).await? {
             Passage::Answered => return Ok(true),
             Passage::Onward(admitted) => tunnel_site::introduce(&self.edge, session, admitted)?,
@@ -78,6 +81,9 @@ where
             return Ok(true);
         }
         if !websocket::is_handshake(session.req_header()) {
+            if session.is_http2() && !session.as_downstream_mut().is_body_done() {
+                ctx.body = ctx.record.life.as_ref().map(ProxiedBody::begin);
+            }
             return Ok(false);
         }
         let peer = self.behind.upstream_peer(session, &mut ctx.behind).await?;
@@ -110,7 +116,11 @@ where
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         self.behind.response_filter(session, response, &mut ctx.behind).await?;
-        tunnel_site::shape_answer(session, response, &mut ctx.record)
+        tunnel_site::shape_answer(session, response, &mut ctx.record)?;
+        if let Some(body) = ctx.body.take_if(|_| !response.status.is_informational()) {
+            body.settled();
+        }
+        Ok(())
     }
 
     async fn response_trailer_filter(
@@ -180,6 +190,15 @@ where
         end_of_stream: bool,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
+        if end_of_stream {
+            Life::settled();
+        }
+        if let Some(passing) = &mut ctx.body {
+            passing.passed(body.as_ref().map_or(0, Bytes::len));
+            if end_of_stream {
+                passing.settled();
+            }
+        }
         self.behind.request_body_filter(session, body, end_of_stream, &mut ctx.behind).await
     }
 

@@ -20,15 +20,12 @@ use pingora::protocols::{
 use pingora::server::ShutdownWatch;
 use tokio::time::{interval, timeout};
 
+use super::Limits;
 use crate::metrics::{Limit, metrics};
 use crate::wire::Calm;
 
-/// From the end of the TLS handshake to the first words of HTTP/2.
-const PREFACE_DEADLINE: Duration = Duration::from_secs(10);
-/// A connection without a stream for this long is closed.
-const IDLE: Duration = Duration::from_secs(180);
-/// How often it is looked whether one is idle.
-const LOOK: Duration = Duration::from_secs(30);
+/// How often it is looked whether a connection is idle before it has been for too long.
+const LOOKS: u32 = 4;
 /// How long the last words may take to be sent.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Malformed requests before a connection ends. A browser sends none.
@@ -37,7 +34,7 @@ const MALFORMED: usize = 32;
 type Connection = h2::server::Connection<Stream, Bytes>;
 
 /// Serves the requests that come over `stream` with `app`, until its end.
-pub(super) async fn serve<A>(app: &Arc<A>, stream: Stream, shutdown: &ShutdownWatch)
+pub(super) async fn serve<A>(app: &Arc<A>, stream: Stream, limits: &Limits, shutdown: &ShutdownWatch)
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
@@ -47,25 +44,25 @@ where
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
     });
-    let (stream, overdrawn) = Calm::with_client(stream);
-    let begun = timeout(PREFACE_DEADLINE, handshake(Box::new(stream), app.h2_options()));
+    let (stream, overdrawn) = Calm::with_client(stream, limits.header);
+    let begun = timeout(limits.header, handshake(Box::new(stream), app.h2_options()));
     let Ok(Ok(mut connection)) = begun.await else { return };
 
-    let mut overdrawn = std::pin::pin!(overdrawn.told());
+    let mut told = std::pin::pin!(overdrawn.told());
     let mut stopping = shutdown.clone();
     // An error means that whoever could stop it is gone.
     let mut stops = std::pin::pin!(async { drop(stopping.wait_for(|down| *down).await) });
     let (mut goes, mut malformed) = (false, 0);
     // One handle for each request under way, and ours.
     let open = Arc::new(());
-    let (mut requests, mut requests_before, mut silent) = (0_u64, 0, Duration::ZERO);
-    let mut look = interval(LOOK);
+    let (mut requests, mut requests_before, mut silent) = (0_u64, 0, 0);
+    let mut look = interval(limits.idle / LOOKS);
     look.tick().await;
     loop {
         let accepted = tokio::select! {
             biased;
-            () = &mut overdrawn => {
-                metrics().limited(Limit::Frames);
+            () = &mut told => {
+                metrics().limited(if overdrawn.was_slow() { Limit::HeadTime } else { Limit::Frames });
                 return end(connection, Reason::ENHANCE_YOUR_CALM).await;
             }
             () = &mut stops, if !goes => {
@@ -76,9 +73,9 @@ where
             accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => accepted,
             _ = look.tick() => {
                 let busy = Arc::strong_count(&open) > 1 || requests != requests_before;
-                silent = if busy { Duration::ZERO } else { silent + LOOK };
+                silent = if busy { 0 } else { silent + 1 };
                 requests_before = requests;
-                if silent >= IDLE {
+                if silent == LOOKS {
                     return end(connection, Reason::NO_ERROR).await;
                 }
                 continue;

@@ -1,16 +1,20 @@
 //! The life of one request, as seen from outside Pingora: the connection it came on, and the switch that ends it.
 //!
 //! `ProxyHttp` has no way to end a request that is under way, so each runs inside a scope that whoever handles it can
-//! reach (a task-local) and that ends it when the session it was admitted under is cut. A request that does not arrive
-//! in time ends as well: Pingora's own limit begins anew with each byte of its head.
+//! reach (a task-local) and that ends it when the session it was admitted under is cut. Whoever handles it also says how
+//! far it has come, so that the connection below knows what its visitor is waited for ([`Course`]).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::SetOnce;
-use tokio::time::timeout;
+use tokio::sync::{SetOnce, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use super::Limits;
+use super::proxied_body::overdue;
+use super::visitor_stream::Course;
 
 /// What is known of a connection before its first request.
 #[derive(Debug)]
@@ -19,6 +23,10 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     /// The host named in the TLS handshake.
     pub(super) server_name: Option<String>,
+    /// Where its request stands, over HTTP/1.1.
+    pub(super) course: Arc<Course>,
+    /// How long its visitor may take for what.
+    pub(super) limits: Limits,
 }
 
 impl Connection {
@@ -33,38 +41,58 @@ impl Connection {
 pub(super) struct Life {
     /// The connection it came on.
     pub(super) connection: Arc<Connection>,
-    arrived: SetOnce<()>,
+    /// None over HTTP/2, where a connection has no one course.
+    course: Option<Arc<Course>>,
+    settled: AtomicBool,
     end: SetOnce<CancellationToken>,
+    due: SetOnce<Due>,
 }
 
-/// From the wait for a request, on a connection that may be kept alive for a minute, to the end of its head.
-const HEAD_DEADLINE: Duration = Duration::from_secs(75);
+/// How many requests a connection carries at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// One after the other: HTTP/1.1.
+    Alone,
+    /// As many as there are: HTTP/2.
+    Many,
+}
+
+/// When the next piece of something has to be there, if it has to.
+pub(super) type Due = watch::Receiver<Option<Instant>>;
 
 tokio::task_local! {
     static CURRENT: Arc<Life>;
 }
 
 impl Life {
-    /// Runs `request`; `None` when it was ended before it was done.
+    /// Runs `request`, the only one on its connection at a time or one of many; `None` when it was ended before it was done.
     pub(super) async fn run<T>(
         connection: &Arc<Connection>,
+        sharing: Sharing,
         request: impl Future<Output = Option<T>>,
     ) -> Option<T> {
+        let course = match sharing {
+            Sharing::Alone => Some(Arc::clone(&connection.course)),
+            Sharing::Many => None,
+        };
+        if let Some(course) = &course {
+            course.await_head();
+        }
         let life = Arc::new(Self {
             connection: Arc::clone(connection),
-            arrived: SetOnce::new(),
+            course,
+            settled: AtomicBool::new(false),
             end: SetOnce::new(),
+            due: SetOnce::new(),
         });
-        let ended = async {
-            if timeout(HEAD_DEADLINE, life.arrived.wait()).await.is_ok() {
-                life.end.wait().await.cancelled().await;
-            }
-        };
+        let ended = async { life.end.wait().await.cancelled().await };
+        let overdue = async { overdue(life.due.wait().await.clone()).await };
         CURRENT
             .scope(Arc::clone(&life), async {
                 tokio::select! {
                     biased;
                     () = ended => None,
+                    () = overdue => None,
                     done = request => done,
                 }
             })
@@ -76,10 +104,35 @@ impl Life {
         CURRENT.try_with(Arc::clone).ok()
     }
 
-    /// The request's head is there.
-    pub(super) fn arrived(&self) {
-        // It arrives once; a second word changes nothing.
-        let _ = self.arrived.set(());
+    /// The request's head is there, and perhaps a body is to follow.
+    pub(super) fn arrived(&self, has_body: bool) {
+        match &self.course {
+            Some(course) if has_body => course.await_body(),
+            Some(course) => course.await_nothing(),
+            None => {}
+        }
+    }
+
+    /// From now on the visitor may be as slow as the app lets him be: the request has come as a whole, or its answer has begun.
+    pub(super) fn settled() {
+        // Outside a request, nobody waits.
+        let _ = CURRENT.try_with(|life| {
+            life.settled.store(true, Ordering::Relaxed);
+            if let Some(course) = &life.course {
+                course.await_nothing();
+            }
+        });
+    }
+
+    /// From now on it ends as well when what is due does not come.
+    pub(super) fn ends_unless(&self, due: Due) {
+        // A request has one body.
+        let _ = self.due.set(due);
+    }
+
+    /// Whether [`Self::settled`] was said.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
     }
 
     /// From now on it ends when `end` is cancelled, at once if it is already.
@@ -94,7 +147,12 @@ mod tests {
     use super::*;
 
     fn connection() -> Arc<Connection> {
-        Arc::new(Connection { peer: SocketAddr::from(([127, 0, 0, 1], 1)), server_name: None })
+        Arc::new(Connection {
+            peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+            server_name: None,
+            course: Arc::default(),
+            limits: Limits::default(),
+        })
     }
 
     #[tokio::test]
@@ -103,7 +161,7 @@ mod tests {
             Life::current().expect("a life").ends_with(CancellationToken::new());
             Some(7)
         };
-        assert_eq!(Life::run(&connection(), request).await, Some(7));
+        assert_eq!(Life::run(&connection(), Sharing::Alone, request).await, Some(7));
     }
 
     #[tokio::test]
@@ -111,22 +169,11 @@ mod tests {
         let cut = CancellationToken::new();
         let request = async {
             let life = Life::current().expect("a life");
-            life.arrived();
+            life.arrived(true);
             life.ends_with(cut.clone());
             cut.cancel();
             std::future::pending::<Option<()>>().await
         };
-        assert_eq!(Life::run(&connection(), request).await, None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_does_not_arrive_ends_and_one_that_did_may_take_its_time() {
-        assert_eq!(Life::run(&connection(), std::future::pending::<Option<()>>()).await, None);
-        let request = async {
-            Life::current().expect("a life").arrived();
-            tokio::time::sleep(HEAD_DEADLINE * 100).await;
-            Some(7)
-        };
-        assert_eq!(Life::run(&connection(), request).await, Some(7));
+        assert_eq!(Life::run(&connection(), Sharing::Alone, request).await, None);
     }
 }

@@ -78,7 +78,7 @@ use super::gated::Gated;
 use super::house::House;
 use super::listen::Bound;
 use super::reload::Reload;
-use super::{Browsers, EdgeError, Ready, Settings, Start, doors};
+use super::{Browsers, EdgeError, Limits, Ready, Settings, Start, doors};
 
 /// A gate that is open for the operator already, and for nobody else before it has a proxy to lead to.
 pub struct Gatekeeper {
@@ -93,6 +93,7 @@ struct Furnished {
     front: TlsFront,
     house: House,
     grace: Duration,
+    limits: Limits,
 }
 
 /// What goes on beside requests: the store, the operator's way in, the watch over the files.
@@ -143,9 +144,9 @@ impl Gatekeeper {
         P: ProxyHttp + Send + Sync + 'static,
         P::CTX: Send + Sync + 'static,
     {
-        let Furnished { sockets, front, house, grace, .. } = self.furnished;
+        let Furnished { sockets, front, house, grace, limits, .. } = self.furnished;
         let proxy = Some((proxy, Front::Tls(front), sockets));
-        Guarded { proxy, conf: Arc::clone(conf), house, grace, _keeping: self.keeping }
+        Guarded { proxy, conf: Arc::clone(conf), house, grace, limits, _keeping: self.keeping }
     }
 }
 
@@ -165,7 +166,7 @@ impl Furnished {
         doors::for_commands(&house, &settings, &ready, stop)?;
         doors::for_the_operator(&house, &sockets.admin, stop)?;
         doors::for_plain_http(&house, &sockets.http, stop)?;
-        let grace = settings.grace;
+        let (grace, limits) = (settings.grace, settings.limits);
         let mut reload = Reload::start(source, settings, Arc::clone(&house.edge), certificates).await;
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
@@ -173,7 +174,7 @@ impl Furnished {
                 reload.reload().await;
             }
         }));
-        Ok(Self { ready, sockets: sockets.https, front, house, grace })
+        Ok(Self { ready, sockets: sockets.https, front, house, grace, limits })
     }
 }
 
@@ -184,6 +185,7 @@ pub struct Guarded<P> {
     conf: Arc<ServerConf>,
     house: House,
     grace: Duration,
+    limits: Limits,
     _keeping: Keeping,
 }
 
@@ -197,7 +199,7 @@ where
         let Some((proxy, front, sockets)) = self.proxy.take() else { return };
         let edge = &self.house.edge;
         let gated = Gated::new(Arc::clone(edge), proxy);
-        let door = Door::new(&self.conf, gated, front, edge.in_flight.clone());
+        let door = Door::new(&self.conf, gated, front, edge.in_flight.clone(), self.limits);
         for bound in sockets {
             match bound.listener() {
                 Ok(listener) => drop(tokio::spawn(Arc::clone(&door).open(listener, shutdown.clone()))),

@@ -11,12 +11,13 @@ use http::header::CONTENT_TYPE;
 use pingora::http::ResponseHeader;
 use tokio_util::sync::CancellationToken;
 
+use super::crowd::Crowd;
 use super::drain::{InFlight, RequestGuard};
 use super::life::Life;
 use super::request_kind::RequestKind;
 use crate::access::assertion::Assertion;
 use crate::access::{Permit, Session};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::metrics::{OpenStream, Route, StreamKind, metrics};
 use crate::names::{SessionId, TunnelId, UserName};
 
@@ -31,6 +32,8 @@ pub(super) struct Record {
     kind: StreamKind,
     ended: bool,
     admitted: Option<Arc<Admitted>>,
+    /// Its cookies, where they were many.
+    pub(super) crowd: Option<Crowd>,
     stream: Option<OpenStream>,
     in_flight: InFlight,
     clock: Arc<dyn Clock>,
@@ -94,6 +97,7 @@ impl Record {
             kind: StreamKind::Http,
             ended: false,
             admitted: None,
+            crowd: None,
             stream: None,
             in_flight,
             clock,
@@ -101,10 +105,10 @@ impl Record {
         }
     }
 
-    /// The request's head has come.
-    pub(super) fn arrived(&mut self) {
+    /// The request's head has come, and perhaps a body is to follow.
+    pub(super) fn arrived(&mut self, has_body: bool) {
         if let Some(life) = &self.life {
-            life.arrived();
+            life.arrived(has_body);
         }
         self.began = Instant::now();
         self.stream = Some(metrics().stream(self.kind));
@@ -120,6 +124,11 @@ impl Record {
     pub(super) fn for_tunnel(&mut self, tunnel: &TunnelId) {
         self.route = Route::Tunnel;
         self.tunnel = Some(tunnel.clone());
+    }
+
+    /// By the clock that judges everything else.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The tunnel, for the log.
@@ -147,6 +156,7 @@ impl Record {
         if head.status.is_informational() && head.status != 101 {
             return;
         }
+        Life::settled();
         self.status = head.status.as_u16();
         let events = |kind: &http::HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
         self.kind = match head.headers.get(CONTENT_TYPE) {

@@ -35,8 +35,10 @@ pub(super) enum Refusal {
     Method(&'static str),
     /// HTTP's rules were broken.
     BadRequest,
-    /// A head or target longer than the edge takes.
-    TooLarge,
+    /// More in the head than the edge takes.
+    HeadTooLarge,
+    /// A longer address than the edge takes.
+    TargetTooLong,
     /// The way to the app failed.
     Failure(Failure),
     /// The store cannot be reached.
@@ -127,7 +129,8 @@ fn page_for(refusal: Refusal, kind: RequestKind, sign_in: &str) -> TunnelPage<'_
         Refusal::Method(_) | Refusal::BadRequest | Refusal::Failure(Failure::Unsendable) => {
             TunnelPage::BadRequest
         }
-        Refusal::TooLarge => TunnelPage::TooLarge,
+        Refusal::HeadTooLarge => TunnelPage::TooLarge,
+        Refusal::TargetTooLong => TunnelPage::TooLong,
         Refusal::Failure(Failure::Offline) => TunnelPage::Offline,
         Refusal::Failure(Failure::Outdated) => TunnelPage::Outdated,
         Refusal::Failure(Failure::Busy) => TunnelPage::Busy,
@@ -169,7 +172,8 @@ const fn slug(refusal: Refusal) -> &'static str {
         Refusal::BadRequest | Refusal::Failure(Failure::Unsendable | Failure::App(AppFault::BadRequest)) => {
             "malformed"
         }
-        Refusal::TooLarge => "too-large",
+        Refusal::HeadTooLarge => "too-large",
+        Refusal::TargetTooLong => "too-long",
         Refusal::Failure(Failure::Offline) => "offline",
         Refusal::Failure(Failure::Outdated) => "desktop-outdated",
         Refusal::Failure(Failure::Busy) => "busy",
@@ -198,7 +202,8 @@ mod tests {
             Refusal::Unapproved,
             Refusal::NotFound,
             Refusal::Method("GET"),
-            Refusal::TooLarge,
+            Refusal::HeadTooLarge,
+            Refusal::TargetTooLong,
             Refusal::Failure(Failure::Offline),
             Refusal::Failure(Failure::Outdated),
             Refusal::Failure(Failure::Broken),

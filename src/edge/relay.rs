@@ -23,6 +23,8 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr as _, Result};
 
 use super::failure::Failure;
+use super::life::Life;
+use super::request_body::RequestBody;
 use super::{answer, request_headers, response_headers, websocket};
 use crate::tunnel::{Approved, OpenError, Opened};
 use crate::wire::{AGENT_ERROR_HEADER, AppFault, http2};
@@ -111,6 +113,7 @@ async fn pour(session: &mut Session, mut from_agent: RecvStream, upload: &mut Up
 
 /// The visitor's body on its way to the agent.
 struct Upload {
+    from_visitor: RequestBody,
     to_agent: SendStream<Bytes>,
     state: State,
     expects_continue: bool,
@@ -146,7 +149,7 @@ impl Upload {
             (false, true) => State::Watching,
             (false, false) => State::Reading,
         };
-        Self { to_agent, state, expects_continue, began: false }
+        Self { from_visitor: RequestBody::of(session), to_agent, state, expects_continue, began: false }
     }
 
     /// Uploads until the answer's head is there.
@@ -184,7 +187,7 @@ impl Upload {
                 if std::mem::take(&mut self.expects_continue) {
                     answer::say_continue(session).await?;
                 }
-                let piece = session.read_request_body().await.map_err(Error::into_down)?;
+                let piece = self.from_visitor.next(session).await?;
                 self.began = true;
                 self.state = piece.map_or(State::Ending, State::Sending);
             }
@@ -195,6 +198,7 @@ impl Upload {
                 };
             }
             State::Ending => {
+                Life::settled();
                 // Without data it does not wait. An error is as good as done, for the same reason as above.
                 let _ = self.to_agent.send_data(Bytes::new(), true);
                 self.state = State::Watching;

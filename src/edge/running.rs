@@ -121,7 +121,7 @@ impl Running {
         let tls = doors::for_tls(&house, settings, &certificates, Arc::clone(&passing))?;
         let conf = Arc::new(ServerConf { threads, max_retries: MAX_TRIES, ..ServerConf::default() });
         let gated = || Gated::new(Arc::clone(edge), FixedUpstreams::new(&settings.upstreams));
-        let door = |front| Door::new(&conf, gated(), front, edge.in_flight.clone());
+        let door = |front| Door::new(&conf, gated(), front, edge.in_flight.clone(), settings.limits);
         let https = door(Front::Tls(tls));
 
         let mut before = None;

@@ -17,7 +17,7 @@ use crate::access::sessions::SessionSettings;
 use crate::access::{Cause, Method, SignIn, Target};
 use crate::clock::Timestamp;
 use crate::deployer::WebauthnSettings;
-use crate::edge::{CertificateFiles, FixedUpstream, ListenSettings};
+use crate::edge::{CertificateFiles, FixedUpstream, Limits, ListenSettings};
 use crate::names::{BaseDomain, DeviceId, TunnelId, UserName};
 use crate::tunnel::TunnelSettings;
 
@@ -104,6 +104,7 @@ impl Test {
             webauthn: WebauthnSettings { rp_id: "deployer.patapim.test".into() },
             session: SessionSettings::default(),
             tunnel: TunnelSettings::default(),
+            limits: Limits::default(),
             grace: Duration::from_secs(30),
             mail: None,
             upstreams: vec![fixed],

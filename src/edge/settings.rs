@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Limits;
 use super::tls::CertificateFiles;
 use crate::access::sessions::SessionSettings;
 use crate::deployer::WebauthnSettings;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub session: SessionSettings,
     /// What a tunnel may cost.
     pub tunnel: TunnelSettings,
+    /// How long visitors may take for what.
+    pub limits: Limits,
     /// How long a stopping server waits for what is in flight.
     pub grace: Duration,
     /// Where mail is handed in, if anywhere.
@@ -106,6 +109,7 @@ impl Settings {
             ("listen", self.listen != new.listen),
             ("webauthn.rp_id", self.webauthn.rp_id != new.webauthn.rp_id),
             ("tunnel", self.tunnel != new.tunnel),
+            ("limits", self.limits != new.limits),
             ("upstream", self.upstreams != new.upstreams),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()

@@ -3,24 +3,26 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{COOKIE, HOST, TRANSFER_ENCODING};
 use http::{Extensions, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
+use super::crowd::{self, Crowd};
 use super::record::{Admitted, Record};
 use super::refuse::{self, Refusal, Reply};
 use super::request_kind::RequestKind;
 use super::{Edge, answer as send, bridge, route, tunnel_site};
 use crate::deployer::Client;
+use crate::metrics::{Limit, metrics};
 use crate::names::Site;
 
 /// The longest target, in bytes.
 const LONGEST_TARGET: usize = 16 * 1024;
-/// The largest head, as RFC 9113 §6.5.2 counts it. A sibling can toss a browser cookies up to several times that.
-const LARGEST_HEAD: usize = 64 * 1024;
+/// As many fields as a request may have, cookies aside, which HTTP/2 sends one by one. A browser has some thirty.
+const MOST_FIELDS: usize = 128;
 
 /// What became of a request.
 pub(super) enum Passage {
@@ -35,9 +37,19 @@ pub(super) async fn answer(edge: &Edge, session: &mut Session, record: &mut Reco
     let Some(life) = record.life.clone() else {
         return Err(Error::explain(ErrorType::InternalError, "a request without a connection"));
     };
-    let request = session.req_header();
-    let site = route::site_of(&edge.hosts, request, &life.connection);
-    if let Some(refusal) = fault_of(session) {
+    let site = route::site_of(&edge.hosts, session.req_header(), &life.connection);
+    record.crowd = Crowd::thin_out(session.req_header_mut())?;
+    let refusal = if life.connection.course.is_cut() {
+        // What came of the head may be answered, and nothing after it.
+        session.set_keepalive(None);
+        Some(Refusal::HeadTooLarge)
+    } else {
+        fault_of(session)
+    };
+    if let Some(refusal) = refusal {
+        if matches!(refusal, Refusal::HeadTooLarge | Refusal::TargetTooLong) {
+            metrics().limited(Limit::HeadSize);
+        }
         return refuse(session, refusal).await.map(|()| Passage::Answered);
     }
     match site {
@@ -59,12 +71,14 @@ pub(super) async fn answer(edge: &Edge, session: &mut Session, record: &mut Reco
 /// What no site takes, whoever asks.
 fn fault_of(session: &Session) -> Option<Refusal> {
     let request = session.req_header();
-    let head: usize =
-        request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    let headers = &request.headers;
+    let fields = headers.len() - headers.get_all(COOKIE).iter().count();
     if request.method == Method::TRACE {
         Some(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
-    } else if request.raw_path().len() > LONGEST_TARGET || head > LARGEST_HEAD {
-        Some(Refusal::TooLarge)
+    } else if request.raw_path().len() > LONGEST_TARGET {
+        Some(Refusal::TargetTooLong)
+    } else if fields > MOST_FIELDS || crowd::size(headers) > crowd::LARGEST_HEAD {
+        Some(Refusal::HeadTooLarge)
     } else if !has_proper_target(request) || !session.as_http1().is_none_or(is_proper_http1) {
         Some(Refusal::BadRequest)
     } else {

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsConnector;
 
+use super::Limits;
 use super::connection::{AgentDoor, Door, Front, TlsFront};
 use super::drain::InFlight;
 use super::listen::Bound;
@@ -68,7 +69,7 @@ where
     let front = Front::Tls(TlsFront::new(visitors, Arc::new(for_agents), TUNNEL_ALPN, door, Arc::default()));
     let in_flight = InFlight::new();
     let conf = Arc::new(ServerConf { max_retries: 2, ..ServerConf::default() });
-    let door = Door::new(&conf, proxy, front, in_flight.clone());
+    let door = Door::new(&conf, proxy, front, in_flight.clone(), Limits::default());
     let socket = Bound::to(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
     let address = socket.address;
     let (shutdown, watch) = watch::channel(false);

@@ -12,6 +12,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::answer::say_continue;
 use super::approval::{self, Withheld};
+use super::crowd::Crowd;
 use super::failure::Failure;
 use super::record::{Admitted, Record};
 use super::refuse::{self, Refusal, Reply};
@@ -22,6 +23,7 @@ use super::visit::{Step, Visit, told};
 use super::{Edge, acts, cors, own, request_headers, response_headers, sign_in, site, waiting};
 use crate::access::token::VerifiedToken;
 use crate::access::{Beside, RedeemError, Visitor};
+use crate::metrics::{Limit, metrics};
 use crate::names::TunnelId;
 use crate::wire::AppFault;
 
@@ -43,7 +45,11 @@ pub(super) async fn answer(
     let visit = Visit::read(&edge.hosts, tunnel, session.req_header(), allowed);
     let step = visit.decide(&edge.gate, now);
     let allowed_origin = visit.allowed_origin.clone();
+    let crowded = record.crowd.as_ref().is_some_and(Crowd::is_too_large);
     if let Step::Proxy(permit) = step {
+        if crowded {
+            return crowded_out(edge, session, record, tunnel, allowed_origin).await;
+        }
         let assertion = edge.assertor.assertion_for(&permit, now);
         let own_host = edge.hosts.tunnel_host(tunnel);
         let admitted = Admitted { permit, assertion, client, own_host, allowed_origin, kind: visit.kind };
@@ -86,6 +92,27 @@ pub(super) async fn answer(
         Ok(reply) => reply,
         Err(refusal) => refuse::reply(refusal, visit.kind, &way_in(edge, &visit, refusal))?,
     };
+    if let Some(origin) = &allowed_origin {
+        cors::open(&mut reply.head, origin)?;
+    }
+    site::reply(session, reply).await.map(|()| Passage::Answered)
+}
+
+/// No app can be asked with so many cookies.
+async fn crowded_out(
+    edge: &Edge,
+    session: &mut Session,
+    record: &Record,
+    tunnel: &TunnelId,
+    allowed_origin: Option<String>,
+) -> Result<Passage> {
+    metrics().limited(Limit::HeadSize);
+    let request = session.req_header();
+    let kind = RequestKind::of(&request.method, &request.headers);
+    let mut reply = refuse::reply(Refusal::HeadTooLarge, kind, "/")?;
+    if let Some(crowd) = &record.crowd {
+        crowd.undo(&mut reply.head, &edge.hosts.tunnel_host(tunnel), edge.clock.now())?;
+    }
     if let Some(origin) = &allowed_origin {
         cors::open(&mut reply.head, origin)?;
     }
@@ -283,6 +310,11 @@ fn shape(head: &mut ResponseHeader, admitted: &Admitted, record: &mut Record) ->
     response_headers::rewrite(head, &admitted.own_host)?;
     if admitted.kind == RequestKind::ServiceWorkerScript {
         response_headers::have_asked_again(head)?;
+    }
+    if head.status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        && let Some(crowd) = &record.crowd
+    {
+        crowd.undo(head, &admitted.own_host, record.now())?;
     }
     if let Some(origin) = &admitted.allowed_origin {
         cors::open(head, origin)?;

@@ -4,22 +4,29 @@
 //! [`Calm`] is a connection that looks at the nine bytes before each frame that comes in, and at nothing else. Such
 //! frames cost the peer from an allowance, which lasts for some seconds and grows with what this side sends: who
 //! downloads gives windows back, who is sent requests resets some of them. Once it is overdrawn nothing more is read,
-//! and [`Overdrawn`] says so to whoever can end the connection.
+//! and [`Overdrawn`] says so to whoever can end the connection. The same becomes of a peer who begins a frame, or the head
+//! of a request, and does not end it in time: only of DATA, which may come as slowly as its reader bears, it is not asked.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 /// What a client says before its first frame (RFC 9113 §3.4).
 const PREFACE: usize = 24;
 /// Length, kind, flags and stream.
 const FRAME_HEAD: usize = 9;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 0x4;
 
 /// How long an allowance lasts.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -61,6 +68,10 @@ struct Meter {
     head: [u8; FRAME_HEAD],
     /// How much of `head` is there.
     known: usize,
+    /// The frame under way is DATA.
+    is_data: bool,
+    /// The fields under way go on in another frame.
+    is_in_fields: bool,
     spent: u64,
     sent: u64,
     since: Instant,
@@ -68,7 +79,16 @@ struct Meter {
 
 impl Meter {
     fn new(skip: usize, now: Instant) -> Self {
-        Self { skip, head: [0; FRAME_HEAD], known: 0, spent: 0, sent: 0, since: now }
+        Self {
+            skip,
+            head: [0; FRAME_HEAD],
+            known: 0,
+            is_data: false,
+            is_in_fields: false,
+            spent: 0,
+            sent: 0,
+            since: now,
+        }
     }
 
     /// Follows what came in.
@@ -89,8 +109,17 @@ impl Meter {
                 let [a, b, c, kind, flags, ..] = self.head;
                 self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
                 self.spent += cost(kind, flags, self.skip);
+                self.is_data = kind == DATA;
+                if matches!(kind, HEADERS | CONTINUATION) {
+                    self.is_in_fields = flags & END_HEADERS == 0;
+                }
             }
         }
+    }
+
+    /// Whether something is under way that has to be ended soon.
+    fn is_half_said(&self) -> bool {
+        self.known > 0 || self.skip > 0 && !self.is_data || self.is_in_fields
     }
 
     fn went(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
@@ -114,14 +143,19 @@ impl Meter {
     }
 }
 
-/// Tells that a peer's allowance is overdrawn.
+/// Tells that a peer's allowance is overdrawn, or its time.
 #[derive(Clone, Debug, Default)]
-pub struct Overdrawn(Arc<Notify>);
+pub struct Overdrawn(Arc<(Notify, AtomicBool)>);
 
 impl Overdrawn {
     /// Waits until it is. It is told once.
     pub async fn told(&self) {
-        self.0.notified().await;
+        self.0.0.notified().await;
+    }
+
+    /// Whether it was the time.
+    pub fn was_slow(&self) -> bool {
+        self.0.1.load(Ordering::Relaxed)
     }
 }
 
@@ -132,12 +166,17 @@ pub struct Calm<IO> {
     meter: Meter,
     overdrawn: Overdrawn,
     ended: bool,
+    /// How long a frame may take.
+    patience: Option<Duration>,
+    /// The end of that, for the one under way.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl<IO> Calm<IO> {
-    /// With a client at the other end, before it has said anything.
-    pub fn with_client(io: IO) -> (Self, Overdrawn) {
-        Self::new(io, PREFACE)
+    /// With a client at the other end, before it has said anything; it may take so long for a frame.
+    pub fn with_client(io: IO, patience: Duration) -> (Self, Overdrawn) {
+        let (calm, overdrawn) = Self::new(io, PREFACE);
+        (Self { patience: Some(patience), ..calm }, overdrawn)
     }
 
     /// With a server at the other end.
@@ -148,7 +187,9 @@ impl<IO> Calm<IO> {
     fn new(io: IO, skip: usize) -> (Self, Overdrawn) {
         let overdrawn = Overdrawn::default();
         let meter = Meter::new(skip, Instant::now());
-        (Self { io, meter, overdrawn: overdrawn.clone(), ended: false }, overdrawn)
+        let calm =
+            Self { io, meter, overdrawn: overdrawn.clone(), ended: false, patience: None, alarm: None };
+        (calm, overdrawn)
     }
 
     /// What is under it.
@@ -159,6 +200,19 @@ impl<IO> Calm<IO> {
     /// What is under it.
     pub fn get_mut(&mut self) -> &mut IO {
         &mut self.io
+    }
+}
+
+impl<IO> Calm<IO> {
+    fn end(&mut self) {
+        self.ended = true;
+        self.overdrawn.0.0.notify_one();
+    }
+
+    /// Ready when what is under way takes too long. The time begins with the first wait for the rest.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(patience) = self.patience else { return Poll::Pending };
+        self.alarm.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx)
     }
 }
 
@@ -175,8 +229,13 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Calm<IO> {
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         self.meter.came(&buf.filled()[before..]);
         if self.meter.is_overdrawn(Instant::now) {
-            self.ended = true;
-            self.overdrawn.0.notify_one();
+            self.end();
+        }
+        if !self.meter.is_half_said() {
+            self.alarm = None;
+        } else if polled.is_pending() && self.poll_late(cx).is_ready() {
+            self.overdrawn.0.1.store(true, Ordering::Relaxed);
+            self.end();
         }
         polled
     }
@@ -246,6 +305,9 @@ mod tests {
                 rest = left;
             }
             prop_assert_eq!((meter.spent, meter.skip, meter.known), (wanted, 0, 0));
+            let fields = |&&(kind, ..): &&(u8, u8, usize)| matches!(kind, HEADERS | CONTINUATION);
+            let open = frames.iter().rfind(fields).is_some_and(|(_, flags, _)| flags & END_HEADERS == 0);
+            prop_assert_eq!(meter.is_half_said(), open);
         }
     }
 
@@ -262,6 +324,31 @@ mod tests {
         assert_eq!((meter.spent, meter.sent), (0, 0));
         meter.went(usize::try_from(MANY_BYTES).expect("some") + 1, || began + 3 * WINDOW);
         assert_eq!(meter.sent, 0, "what was sent long ago buys nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_half_said_has_to_be_ended_soon_and_data_has_not() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let fields = frame(HEADERS, 0, 20);
+        for (said, ends) in [
+            (&fields[..5], true),
+            (&fields[..12], true),
+            (&fields[..], true),
+            (&frame(DATA, 0, 20)[..12], false),
+            (&frame(HEADERS, END_HEADERS, 20)[..], false),
+        ] {
+            let (mut peer, ours) = tokio::io::duplex(1 << 20);
+            let (mut calm, overdrawn) = Calm::with_client(ours, Duration::from_secs(15));
+            peer.write_all(&[b'P'; PREFACE]).await.expect("written");
+            peer.write_all(said).await.expect("written");
+            let mut heard = Vec::new();
+            tokio::select! {
+                biased;
+                () = overdrawn.told() => assert!(ends && overdrawn.was_slow(), "{said:?}"),
+                () = sleep(Duration::from_secs(16)) => assert!(!ends, "{said:?}"),
+                _ = calm.read_to_end(&mut heard) => panic!("it ended by itself"),
+            }
+        }
     }
 
     #[tokio::test]

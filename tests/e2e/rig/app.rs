@@ -64,6 +64,7 @@ impl App {
             .route("/mirror", post(mirror))
             .route("/worker.js", get(worker))
             .route("/hangs", any(hangs))
+            .route("/crowded", any(crowded))
             .fallback(page)
             .layer(axum::middleware::from_fn_with_state(inner.clone(), remember))
             .with_state(inner.clone());
@@ -101,6 +102,13 @@ impl App {
         let mut left = self.inner.left.subscribe();
         let gone = left.wait_for(|all| all.iter().any(|one| one == path));
         drop(within(&format!("the end of {path} to reach the app"), gone).await.expect("the app lives"));
+    }
+
+    /// Waits until so many visitors of `path` have gone away.
+    pub(crate) async fn gone(&self, path: &str, count: usize) {
+        let mut left = self.inner.left.subscribe();
+        let gone = left.wait_for(|all| all.iter().filter(|one| *one == path).count() >= count);
+        drop(within(&format!("{count} visitors of {path} to leave"), gone).await.expect("the app lives"));
     }
 
     /// Forgets who reached it and who left.
@@ -198,8 +206,12 @@ async fn echo(request: Request) -> axum::Json<Value> {
 }
 
 /// `bytes` of the known pattern, with their length announced.
-async fn big(Path(bytes): Path<u64>) -> Response {
-    let body = stream::iter(pattern::chunks(bytes).map(Ok::<_, Infallible>));
+async fn big(State(inner): Shared, Path(bytes): Path<u64>) -> Response {
+    let leaving = Leaving { inner, path: format!("/big/{bytes}") };
+    let body = stream::iter(pattern::chunks(bytes).map(move |piece| {
+        let _until_the_last = &leaving;
+        Ok::<_, Infallible>(piece)
+    }));
     ([(header::CONTENT_LENGTH, bytes.to_string())], Body::from_stream(body)).into_response()
 }
 
@@ -271,6 +283,11 @@ async fn worker() -> impl IntoResponse {
 /// Sends every piece back as it comes.
 async fn mirror(request: Request) -> Body {
     request.into_body()
+}
+
+/// Finds the cookies too many, as servers of 16 KiB of header do.
+async fn crowded() -> impl IntoResponse {
+    (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the app's own words")
 }
 
 /// Never answers.

@@ -161,11 +161,14 @@ impl Visitor {
         let other = std::io::Error::other;
         Ok(match self.http {
             Http::One => {
-                let (sender, driver) = http1::handshake(io).await.map_err(other)?;
+                // As many fields as a browser takes.
+                let built = http1::Builder::new().max_headers(2000).handshake(io).await;
+                let (sender, driver) = built.map_err(other)?;
                 Connection { sender: Sender::One(sender), driver: tokio::spawn(async { drop(driver.await) }) }
             }
             Http::Two => {
-                let built = http2::Builder::new(TokioExecutor::new()).handshake(io).await;
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                let built = builder.max_header_list_size(256 * 1024).handshake(io).await;
                 let (sender, driver) = built.map_err(other)?;
                 Connection { sender: Sender::Two(sender), driver: tokio::spawn(async { drop(driver.await) }) }
             }

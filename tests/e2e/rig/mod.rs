@@ -22,6 +22,7 @@ pub(crate) mod pattern;
 pub(crate) mod peers;
 pub(crate) mod post;
 pub(crate) mod process;
+pub(crate) mod raw_http2;
 pub(crate) mod scene;
 pub(crate) mod stage;
 pub(crate) mod traffic;

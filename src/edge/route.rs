@@ -12,7 +12,10 @@ pub(super) fn site_of(hosts: &PublicHosts, request: &RequestHeader, connection: 
     // In the demo browsers come in plain http, and what comes through TLS is its agent, at a port of its own.
     let any_port = hosts.scheme() == Scheme::Http && connection.server_name.is_some();
     let Some((host, port)) = host_of(request) else { return Site::Unknown };
-    if port.is_some_and(|port| port.parse() != Ok(hosts.port()) && !any_port) {
+    // A number, and not what else passes for one.
+    let number =
+        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok()).flatten();
+    if port.is_some_and(|port| number(port) != Some(hosts.port()) && !any_port) {
         return Site::Unknown;
     }
     let same = |name: &String| name.eq_ignore_ascii_case(host);
@@ -55,6 +58,8 @@ mod tests {
         let connection = Connection {
             peer: SocketAddr::from(([127, 0, 0, 1], 1)),
             server_name: server_name.map(str::to_owned),
+            course: Default::default(),
+            limits: Default::default(),
         };
         site_of(&hosts(), &request, &connection)
     }
@@ -70,6 +75,7 @@ mod tests {
             Some(""),
             Some("deployer.patapim.test:8443"),
             Some("deployer.patapim.test:"),
+            Some("deployer.patapim.test:+443"),
             Some("deployer.patapim.test:443:443"),
             Some("u@deployer.patapim.test"),
             Some("evil.test"),

@@ -90,6 +90,13 @@ impl Nonces {
         !state.held.contains_key(&place) || committed.is_some_and(|kept| kept.tree.path(&place).is_some())
     }
 
+    /// How many nonces and trees it holds, and how many wait to be forgotten.
+    #[cfg(test)]
+    pub(super) fn sizes(&self, now: Timestamp) -> [usize; 4] {
+        let State { held, held_since, committed, committed_since, .. } = &*self.state(now);
+        [held.len(), held_since.len(), committed.len(), committed_since.len()]
+    }
+
     /// As it stands at `now`.
     fn state(&self, now: Timestamp) -> MutexGuard<'_, State> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);

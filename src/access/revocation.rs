@@ -213,6 +213,12 @@ impl RevokedSet {
         self.write().remove(target);
     }
 
+    /// How much it holds.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.write().len()
+    }
+
     /// Why that one session was ended, if it was by name.
     pub(super) fn cause_of(&self, session: &SessionId) -> Option<Cause> {
         let set = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);

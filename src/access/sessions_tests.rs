@@ -11,6 +11,8 @@ use crate::store::sqlite::SqliteFile;
 
 #[path = "access_tokens_tests.rs"]
 mod access_tokens;
+#[path = "fast_motion_tests.rs"]
+mod fast_motion;
 #[path = "rotation_tests.rs"]
 mod rotation;
 

@@ -65,6 +65,12 @@ impl Table {
         self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect()
     }
 
+    /// How many sessions, access tokens among them, and revocations.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> [usize; 3] {
+        [self.sessions.len(), self.tokens.len(), self.revoked.len()]
+    }
+
     fn session_arrived(&self, id: &str, value: &[u8]) -> Option<()> {
         let id = SessionId::parse(id).ok()?;
         let record: SessionRecord = serde_json::from_slice(value).ok()?;

@@ -263,13 +263,14 @@ impl Approvals {
 
     /// Ends the wait of those who have waited long enough.
     pub(super) fn expire(&mut self, now: Timestamp) -> Vec<AgentEvent> {
-        self.decisions.forget_ended(now);
         let mut events = Vec::new();
         while let Some(at) = self.waiting.iter().position(|one| one.until <= now) {
             events.extend(
                 self.settle(at, &Standing::Refused, |session| AgentEvent::Expired { session }, now).1,
             );
         }
+        // Last, for who has waited until their session was over too.
+        self.decisions.forget_ended(now);
         events
     }
 

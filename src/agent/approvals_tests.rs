@@ -370,3 +370,33 @@ fn who_waits_when_the_agent_ends_need_not_sign_in_again() {
     next.deny(first.device.device(), at(3)).expect("waiting");
     assert_eq!(asks_with(&mut next, &first, Err(ProofFault::Elsewhere), 4), Answer::Denied);
 }
+
+#[test]
+fn weeks_of_visits_leave_no_more_than_those_of_a_day() {
+    let mut approvals = desk(Policy::Ask);
+    let begun = |device, secs| Ask { expires_at: at(secs + 86_400), ..ask(device) };
+    asks(&mut approvals, &begun(passkey(1), 0), 0);
+    approvals.approve(passkey(1).device(), at(0)).expect("waiting");
+    for hour in 1..40 * 24 {
+        let secs = hour * 3600;
+        approvals.expire(at(secs));
+        assert_eq!(asks(&mut approvals, &begun(passkey(1), secs), secs), Answer::Approved);
+        let stranger = begun(passkey(2), secs);
+        number_of(&asks(&mut approvals, &stranger, secs));
+        match hour % 3 {
+            0 => drop(approvals.deny(stranger.device.device(), at(secs)).expect("waiting")),
+            1 => {
+                approvals.approve(stranger.device.device(), at(secs)).expect("waiting");
+                approvals.remove(stranger.device.device(), at(secs)).expect("trusted");
+            }
+            _ => {}
+        }
+        asks_with(&mut approvals, &begun(passkey(3), secs), Err(ProofFault::Missing), secs);
+        assert!(approvals.decisions.approved().count() <= 25, "hour {hour}");
+        assert!(approvals.refusals().len() <= 50 && approvals.shown.len() <= 2, "hour {hour}");
+    }
+    approvals.expire(at(50 * 86_400));
+    assert_eq!(approvals.decisions, Decisions::default());
+    assert!(approvals.waiting.is_empty());
+    assert_eq!(approvals.devices.list().len(), 1);
+}

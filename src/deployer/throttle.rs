@@ -10,7 +10,14 @@ use crate::clock::Timestamp;
 pub(super) struct Throttle {
     most: u32,
     window: Duration,
-    tries: Mutex<HashMap<String, Tries>>,
+    tried: Mutex<Tried>,
+}
+
+#[derive(Default)]
+struct Tried {
+    by: HashMap<String, Tries>,
+    /// When those that are over were last forgotten.
+    swept: Timestamp,
 }
 
 struct Tries {
@@ -18,23 +25,21 @@ struct Tries {
     count: u32,
 }
 
-/// From this many on, those that are over are looked for and forgotten.
-const MANY: usize = 1024;
-
 impl Throttle {
     pub(super) fn new(most: u32, window: Duration) -> Self {
-        Self { most, window, tries: Mutex::default() }
+        Self { most, window, tried: Mutex::default() }
     }
 
     /// Counts one more try of `who`; false if it is one too many. Counted before it is made, so that of many at once no
     /// more pass than may.
     pub(super) fn take(&self, who: &str, now: Timestamp) -> bool {
-        let mut tries = self.lock();
-        // A power of two is passed rarely: what this costs is spread over the tries that made it necessary.
-        if tries.len() >= MANY && tries.len().is_power_of_two() {
-            tries.retain(|_, one| now.since(one.since) < self.window);
+        let mut tried = self.lock();
+        // Once a window: what this costs is spread over the tries that made it necessary.
+        if now.since(tried.swept) >= self.window {
+            tried.swept = now;
+            tried.by.retain(|_, one| now.since(one.since) < self.window);
         }
-        let one = tries.entry(who.to_owned()).or_insert(Tries { since: now, count: 0 });
+        let one = tried.by.entry(who.to_owned()).or_insert(Tries { since: now, count: 0 });
         if now.since(one.since) >= self.window {
             *one = Tries { since: now, count: 0 };
         }
@@ -45,13 +50,13 @@ impl Throttle {
 
     /// A try that does not count after all.
     pub(super) fn give_back(&self, who: &str) {
-        if let Some(one) = self.lock().get_mut(who) {
+        if let Some(one) = self.lock().by.get_mut(who) {
             one.count = one.count.saturating_sub(1);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Tries>> {
-        self.tries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Tried> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,12 +78,13 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_over_are_forgotten() {
+    fn days_of_tries_leave_no_more_than_those_of_the_last_two_windows() {
         let throttle = Throttle::new(1, MINUTE);
-        for n in 0..MANY {
-            assert!(throttle.take(&n.to_string(), Timestamp::from_secs(1)));
+        for minute in 0..2 * 24 * 60 {
+            for n in 0..5 {
+                assert!(throttle.take(&format!("{minute}-{n}"), Timestamp::from_secs(60 * (minute + 1))));
+            }
+            assert!(throttle.lock().by.len() <= 10, "minute {minute}");
         }
-        assert!(throttle.take("late", Timestamp::from_secs(1) + MINUTE));
-        assert_eq!(throttle.lock().len(), 1);
     }
 }

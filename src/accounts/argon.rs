@@ -135,6 +135,8 @@ mod tests {
     use super::*;
     use argon2::PasswordVerifier as _;
     use futures_util::future::join_all;
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn secret(text: &str) -> SecretText {
         SecretText::new(text.to_owned())
@@ -164,6 +166,27 @@ mod tests {
             (one.algorithm, one.version, one.params)
         );
         assert_eq!(nobody.hash.map(|hash| hash.len()), one.hash.map(|hash| hash.len()));
+    }
+
+    #[tokio::test]
+    async fn never_more_than_two_run_and_never_on_the_thread_that_serves() {
+        let (argon, serving) = (Argon::default(), std::thread::current().id());
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        // Each waits for another: so two do run at once, and whoever else could run would be seen to.
+        let pair = Arc::new(Barrier::new(2));
+        let all = (0..PLACES).map(|_| {
+            let (running, most, pair) = (Arc::clone(&running), Arc::clone(&most), Arc::clone(&pair));
+            argon.turn(move |_| {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                pair.wait();
+                running.fetch_sub(1, Ordering::SeqCst);
+                std::thread::current().id()
+            })
+        });
+        for thread in join_all(all).await {
+            assert_ne!(thread.expect("a turn"), serving);
+        }
+        assert_eq!(most.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]

@@ -163,8 +163,16 @@ async fn a_tunnel_without_its_agent_is_offline_after_a_while_and_served_once_it_
         })
     });
     let agent = test_agent::connect(&test.running.house.registry, &label, answer);
-    let (served, _agent) = tokio::join!(waiting, agent);
+    let (served, agent) = tokio::join!(waiting, agent);
     assert_eq!((served.status().as_u16(), served.headers().get("alt-svc")), (200, None));
+
+    // The desktop is asked about a session once; from then on a request is one stream, and nothing goes before it.
+    for _ in 0..20 {
+        assert_eq!(ask("/later", session).await.status(), 200);
+    }
+    let asked = agent.asked();
+    assert_eq!(asked[..3], ["/hello", "/session", "/"], "{asked:?}");
+    assert!(asked.len() == 23 && asked[3..].iter().all(|path| path == "/later"), "{asked:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! An agent that does what a test tells it to, on a connection in memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,14 @@ pub(super) type Answer =
 /// An agent that is connected; dropped, it is gone as if it had been killed.
 pub(super) struct TestAgent {
     tasks: Vec<JoinHandle<()>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl TestAgent {
+    /// The paths of all requests that came over the tunnel, the edge's own among them.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("whole").clone()
+    }
 }
 
 impl Drop for TestAgent {
@@ -54,10 +62,13 @@ pub(super) async fn connect(registry: &Arc<Registry>, tunnel: &TunnelId, answer:
     let edge = tokio::spawn(async move {
         serve_agent(edge_end, identity, &host).await;
     });
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let paths = Arc::clone(&asked);
     let agent = tokio::spawn(async move {
         let mut connection = http2::server().handshake::<_, Bytes>(agent_end).await.expect("a handshake");
         let mut events = Vec::new();
         while let Some(Ok((request, mut respond))) = connection.accept().await {
+            paths.lock().expect("whole").push(request.uri().path().to_owned());
             if request.uri().authority().is_some_and(|authority| authority == CONTROL_AUTHORITY) {
                 let mut said = respond.send_response(Response::new(()), false).expect("sent");
                 if request.uri().path() == SESSION_PATH {
@@ -73,5 +84,5 @@ pub(super) async fn connect(registry: &Arc<Registry>, tunnel: &TunnelId, answer:
         }
     });
     registry.wait_for(tunnel, Duration::from_secs(5)).await.expect("connected");
-    TestAgent { tasks: vec![edge, agent] }
+    TestAgent { tasks: vec![edge, agent], asked }
 }

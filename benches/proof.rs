@@ -44,14 +44,29 @@ fn root_after_a_new_nonce(bencher: Bencher<'_, '_>, desktops: usize) {
     });
 }
 
-/// All of them have handed over another nonce since the last ceremony: every node is hashed anew.
-#[divan::bench(args = [10_000], sample_count = 20)]
+/// All of them have handed over another nonce since the last ceremony: every node is hashed anew. The root alone.
+#[divan::bench(args = [10_000], sample_count = 30, sample_size = 1)]
 fn root_after_all_new_nonces(bencher: Bencher<'_, '_>, desktops: usize) {
     let entropy = SystemEntropy::shared();
     let nonces = handed_over(desktops, &*entropy);
     let tunnels: Vec<_> = (0..desktops).map(tunnel).collect();
     let anew = || tunnels.iter().for_each(|tunnel| nonces.handed_over(tunnel, Nonce::random(&*entropy), NOW));
     bencher.with_inputs(anew).bench_local_values(|()| black_box(nonces.commit(None, NOW, &*entropy)));
+}
+
+/// What came before it, and in life is spread over four minutes: each of them hands over another nonce.
+#[divan::bench(args = [10_000], sample_count = 30, sample_size = 1)]
+fn all_new_nonces(bencher: Bencher<'_, '_>, desktops: usize) {
+    let entropy = SystemEntropy::shared();
+    let nonces = handed_over(desktops, &*entropy);
+    let tunnels: Vec<_> = (0..desktops).map(tunnel).collect();
+    let fresh = || {
+        nonces.commit(None, NOW, &*entropy);
+        tunnels.iter().map(|_| Nonce::random(&*entropy)).collect::<Vec<_>>()
+    };
+    bencher.with_inputs(fresh).bench_local_values(|fresh| {
+        tunnels.iter().zip(fresh).for_each(|(tunnel, nonce)| nonces.handed_over(tunnel, nonce, NOW));
+    });
 }
 
 /// A desktop's judgement of a session, with as long a path as there may be.

@@ -17,6 +17,7 @@ use super::tunnels::{Tunnel, label_key};
 use super::{AccountError, Accounts, encode};
 use crate::clock::Timestamp;
 use crate::names::{DeviceId, TunnelId, UserId};
+use crate::proof::{Commitment, Evidence, Nonce, Path, Place, Proof};
 use crate::secret::{Entropy, SecretText, base64url, from_base64url, random, sha256};
 use crate::store::{Commit, Cond, Key, Revision, Tx};
 
@@ -94,6 +95,9 @@ pub enum LinkAnswer {
         /// What they had signed in with.
         #[serde(default)]
         device: Option<DeviceId>,
+        /// That they used it for this, for the desktop to check.
+        #[serde(default)]
+        proof: Option<Proof>,
     },
 }
 
@@ -112,8 +116,23 @@ pub struct LinkRequest {
     pub expires_at: Timestamp,
     /// What became of it.
     pub answer: LinkAnswer,
+    /// What a proof of its approval commits to.
+    nonce: Nonce,
     code: UserCode,
     place: String,
+}
+
+/// What a desktop says of itself when it asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// SHA-256 of its key's SubjectPublicKeyInfo, base64url.
+    pub pin: &'a str,
+    /// What it calls itself.
+    pub desktop: &'a str,
+    /// Where it asks from.
+    pub address: &'a str,
+    /// What it wants a proof of its approval to commit to; one that says nothing wants none.
+    pub nonce: Option<Nonce>,
 }
 
 /// Who approves, and what.
@@ -121,8 +140,10 @@ pub struct LinkRequest {
 pub struct Approval {
     /// Whose tunnel the desktop will serve.
     pub user: UserId,
-    /// The passkey they signed in with.
+    /// The passkey they approve it with.
     pub device: DeviceId,
+    /// That they used it for this.
+    pub evidence: Option<Evidence>,
     /// The tunnel whose desktop is to be replaced; none: a new tunnel.
     pub take_over: Option<TunnelId>,
 }
@@ -153,6 +174,12 @@ impl LinkRequest {
         format!("SHA256:{}", STANDARD_NO_PAD.encode(from_base64url(&self.pin).unwrap_or_default()))
     }
 
+    /// What a passkey's challenge commits to when it is used to approve this one, and nothing else.
+    pub fn commitment(&self, entropy: &dyn Entropy) -> Commitment {
+        let place = Place::link(&self.pin, &self.code.to_string());
+        Commitment::to(Path::default().root(&place, &self.nonce), entropy)
+    }
+
     /// Adds to `tx` that nobody can decide it any more, and that its place is free.
     fn settled_in(&self, tx: Tx) -> Tx {
         tx.delete(code_key(&self.code)).delete(Key::new(self.place.clone()))
@@ -173,10 +200,10 @@ impl Accounts {
     /// [`AccountError::Crowded`] if enough desktops of that network are waiting.
     pub async fn ask_to_link(
         &self,
-        pin: &str,
-        desktop: &str,
-        address: &str,
+        candidate: Candidate<'_>,
     ) -> Result<(UserCode, SecretText, LinkRequest), AccountError> {
+        let Candidate { pin, desktop, address, nonce } = candidate;
+        let nonce = nonce.unwrap_or_else(|| Nonce::random(&*self.entropy));
         let places = format!("link-places/{}/", base64url(sha256(network_of(address))));
         for _ in 0..16 {
             let taken = self.store.range(&places).await?.entries;
@@ -194,6 +221,7 @@ impl Accounts {
                 requested_at,
                 expires_at,
                 answer: LinkAnswer::Pending,
+                nonce,
                 code: code.clone(),
                 place: place.to_string(),
             };
@@ -242,7 +270,9 @@ impl Accounts {
             };
             let user = approval.user.clone();
             let device = Some(approval.device.clone());
-            let answer = LinkAnswer::Approved { user: user.clone(), tunnel: label.clone(), device };
+            // It rests on its own root: no path leads there.
+            let proof = approval.evidence.as_ref().map(|evidence| evidence.along(Path::default()));
+            let answer = LinkAnswer::Approved { user: user.clone(), tunnel: label.clone(), device, proof };
             let mut tx = request.clone().decided(key, revision, answer);
             tx.conds.extend(standing.conds);
             if let LinkTarget::New(_) = target {

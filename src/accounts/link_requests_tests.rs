@@ -6,12 +6,17 @@ async fn person(house: &House, name: &str) -> (User, Approval) {
     let user = house.add(name).await;
     let passkey = house.passkey(&user.id, name.as_bytes());
     house.accounts.add_passkey(&passkey, None).await.expect("kept");
-    let approval = Approval { user: user.id.clone(), device: passkey.id, take_over: None };
+    let approval = Approval { user: user.id.clone(), device: passkey.id, evidence: None, take_over: None };
     (user, approval)
 }
 
+fn candidate<'a>(pin: &'a str, address: &'a str) -> Candidate<'a> {
+    Candidate { pin, desktop: "laptop", address, nonce: None }
+}
+
 async fn asking(house: &House, pin: &str) -> (UserCode, SecretText) {
-    let (code, device_code, _) = house.accounts.ask_to_link(pin, "laptop", "192.0.2.7").await.expect("asked");
+    let asked = house.accounts.ask_to_link(candidate(pin, "192.0.2.7")).await;
+    let (code, device_code, _) = asked.expect("asked");
     (code, device_code)
 }
 
@@ -33,7 +38,8 @@ async fn an_approved_desktop_serves_a_new_tunnel_of_who_approved() {
     let agent = house.accounts.agent("pin").await.expect("pinned");
     assert_eq!((&agent.tunnel, &agent.approved_by), (&tunnel.id, &Some(approval.device.clone())));
     let device = Some(approval.device);
-    let answer = LinkAnswer::Approved { user: ada.id.clone(), tunnel: tunnel.id.clone(), device };
+    let answer =
+        LinkAnswer::Approved { user: ada.id.clone(), tunnel: tunnel.id.clone(), device, proof: None };
     assert_eq!(house.accounts.link_answer(&device_code).await.expect("known"), answer);
     let bob = house.add("bob").await;
     assert!(house.accounts.claim_fixed_tunnel(&tunnel.id, &bob.id).await.is_err(), "the label is given away");
@@ -154,7 +160,7 @@ async fn nobody_approves_who_may_not_sign_in() {
 async fn few_desktops_of_one_network_wait_at_once() {
     let house = House::new();
     let (_, approval) = person(&house, "ada").await;
-    let ask = async |from: &str| house.accounts.ask_to_link("pin", "laptop", from).await;
+    let ask = async |from: &str| house.accounts.ask_to_link(candidate("pin", from)).await;
     let mut waiting = Vec::new();
     for n in 0..8 {
         waiting.push(ask(&format!("2001:db8::{n}")).await.expect("a place"));

@@ -51,7 +51,7 @@ pub use backup_codes::{BACKUP_CODES, BackupCode};
 pub use directory::Directory;
 pub use fallbacks::{Fallback, FallbackDevice, FallbackState, Fallbacks};
 pub use invitations::{Invitation, TicketHash};
-pub use link_requests::{Approval, LinkAnswer, LinkRequest, UserCode, network_of};
+pub use link_requests::{Approval, Candidate, LinkAnswer, LinkRequest, UserCode, network_of};
 pub use magic_links::MAGIC_LINK_LIFETIME;
 pub use passkeys::Passkey;
 pub use passwords::{NewPassword, PasswordFault, PasswordTry};

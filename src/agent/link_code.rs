@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::api::CallError;
 use super::identity::Link;
-use super::linking::{Candidate, LinkRequest, LinkingError};
-use crate::secret::SecretText;
-use crate::wire::approval::PasskeyFacts;
+use super::linking::{Candidate, FirstTrust, LinkRequest, LinkingError};
+use super::proof::Introduction;
+use crate::secret::{Entropy, SecretText};
 use crate::wire::one_line;
 
 /// What "slow down" means (RFC 8628 §3.5).
@@ -36,6 +36,7 @@ pub struct LinkCode {
     pub expires_in: Duration,
     interval: Duration,
     device_code: SecretText,
+    introduction: Introduction,
     candidate: Candidate,
 }
 
@@ -60,15 +61,17 @@ struct Waits<'a> {
 }
 
 /// Makes a key and asks the edge for a code that links it.
-pub async fn ask_for_code(asked: LinkRequest) -> Result<LinkCode, LinkingError> {
-    let candidate = Candidate::new(asked)?;
-    let begun: Begun = candidate.api.post("/link", &candidate.asks(None), StatusCode::OK).await?;
+pub async fn ask_for_code(asked: LinkRequest, entropy: &dyn Entropy) -> Result<LinkCode, LinkingError> {
+    let (candidate, introduction) = (Candidate::new(asked)?, Introduction::new(entropy));
+    let asks = candidate.asks(Some(introduction.nonce()));
+    let begun: Begun = candidate.api.post("/link", &asks, StatusCode::OK).await?;
     Ok(LinkCode {
         user_code: one_line(&begun.user_code),
         url: one_line(&begun.verification_url),
         expires_in: Duration::from_secs(begun.expires_in).min(LONGEST_WAIT),
         interval: Duration::from_secs(begun.interval).clamp(Duration::from_secs(1), LONGEST_PAUSE),
         device_code: SecretText::new(begun.device_code),
+        introduction,
         candidate,
     })
 }
@@ -81,12 +84,12 @@ impl LinkCode {
 
     /// Waits until somebody has decided, or it is too late. What goes wrong meanwhile is told to `trouble`, and tried
     /// again until the code ends. When `stop` comes first the edge is told that nobody waits any more, so that what is on
-    /// the screen links nothing later. With the link comes the passkey that approved it, if it was one.
+    /// the screen links nothing later.
     pub async fn decision(
         self,
         stop: impl Future<Output = ()>,
         trouble: impl FnMut(&str),
-    ) -> Result<(Link, Option<PasskeyFacts>), LinkingError> {
+    ) -> Result<(Link, FirstTrust), LinkingError> {
         let (api, body) = (&self.candidate.api, Waits { device_code: self.device_code.reveal() });
         let ask = async || Heard::from(api.post("/link/poll", &body, StatusCode::OK).await);
         let decided = tokio::select! {
@@ -98,7 +101,12 @@ impl LinkCode {
                 Err(LinkingError::Interrupted)
             }
         };
-        self.candidate.linked(decided?)
+        let (link, approver) = self.candidate.linked(decided?)?;
+        let first = match approver {
+            None => FirstTrust::Nobody,
+            Some(approver) => approver.introduced(&self.introduction, &link, &self.user_code)?,
+        };
+        Ok((link, first))
     }
 }
 

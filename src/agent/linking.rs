@@ -7,8 +7,9 @@ use super::address::EdgeAddress;
 use super::api::{Api, CallError};
 use super::dial::TrustError;
 use super::identity::{DesktopKey, KeyError, Link};
-use super::proof::SignInSite;
+use super::proof::{Introduction, ProofFault, SignInSite};
 use crate::names::TunnelId;
+use crate::proof::{Nonce, Place, Proof};
 use crate::secret::{SecretText, base64url};
 use crate::wire::approval::PasskeyFacts;
 use crate::wire::one_line;
@@ -56,6 +57,17 @@ pub enum LinkingError {
         /// Where people sign in.
         origin: String,
     },
+    /// The edge names a passkey that has not done it.
+    #[error(
+        "not linked, because this desktop does not believe the edge: it says that the passkey “{name}” approved this, \
+         and {why}. Nothing was kept here; look at the site whether something is linked that should not be"
+    )]
+    Unbelieved {
+        /// What the edge calls the passkey.
+        name: String,
+        /// Why not.
+        why: ProofFault,
+    },
     /// Perhaps somebody did.
     #[error("expired: the edge could not be asked before the code ended ({0}); run the command again")]
     Unheard(String),
@@ -68,10 +80,33 @@ pub(super) struct Candidate {
     asked: LinkRequest,
 }
 
+/// Whom a desktop trusts from the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirstTrust {
+    /// Nobody: no passkey approved the link.
+    Nobody,
+    /// The passkey that approved the link, and proved it to this desktop.
+    Proven(PasskeyFacts),
+    /// The passkey that is said to have approved it. The edge showed no proof.
+    Unproven(PasskeyFacts),
+}
+
+impl FirstTrust {
+    /// The passkey, if there is one.
+    pub fn passkey(&self) -> Option<&PasskeyFacts> {
+        match self {
+            Self::Nobody => None,
+            Self::Proven(passkey) | Self::Unproven(passkey) => Some(passkey),
+        }
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct Asked<'a> {
     name: &'a str,
     public_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<Nonce>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
 }
@@ -87,7 +122,16 @@ pub(super) struct Linked {
     rp_id: Option<String>,
     /// The passkey of whoever approved it; none for a token.
     #[serde(default)]
-    approved_by: Option<PasskeyFacts>,
+    approved_by: Option<Approver>,
+}
+
+/// A passkey that is said to have approved a link, and what is shown for it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Approver {
+    #[serde(flatten)]
+    passkey: PasskeyFacts,
+    #[serde(default)]
+    proof: Option<Proof>,
 }
 
 impl Candidate {
@@ -96,16 +140,18 @@ impl Candidate {
         Ok(Self { api, key: DesktopKey::generate()?, asked })
     }
 
-    pub(super) fn asks<'a>(&'a self, token: Option<&'a SecretText>) -> Asked<'a> {
-        Asked {
-            name: &self.asked.name,
-            public_key: base64url(self.key.public()),
-            token: token.map(SecretText::reveal),
-        }
+    /// For a link by its owner's leave, which they gave as a token.
+    fn asks_with<'a>(&'a self, token: &'a SecretText) -> Asked<'a> {
+        Asked { token: Some(token.reveal()), ..self.asks(None) }
     }
 
-    /// The link, and the passkey that this desktop trusts from the start.
-    pub(super) fn linked(self, linked: Linked) -> Result<(Link, Option<PasskeyFacts>), LinkingError> {
+    /// For a link that somebody will approve, and prove it with this nonce.
+    pub(super) fn asks(&self, nonce: Option<Nonce>) -> Asked<'_> {
+        Asked { name: &self.asked.name, public_key: base64url(self.key.public()), nonce, token: None }
+    }
+
+    /// The link, and who is said to have approved it.
+    pub(super) fn linked(self, linked: Linked) -> Result<(Link, Option<Approver>), LinkingError> {
         let Linked { tunnel, user, tunnel_url, rp_id, approved_by } = linked;
         let Self { key, asked: LinkRequest { edge, origin, ca, name }, .. } = self;
         // Where people sign in is what was given to the command, not what the edge would have it be.
@@ -116,18 +162,38 @@ impl Candidate {
                 .ok_or_else(|| LinkingError::RpId { rp_id: one_line(&rp_id), origin })?,
         };
         let (user, tunnel_url) = (one_line(&user), one_line(&tunnel_url));
-        let link = Link { edge, tunnel, user, tunnel_url, name, ca, site, key };
-        let approved_by = approved_by.filter(PasskeyFacts::is_sound).map(|passkey| {
-            let name = one_line(&passkey.name).chars().take(80).collect();
-            PasskeyFacts { name, ..passkey }
-        });
-        Ok((link, approved_by))
+        Ok((Link { edge, tunnel, user, tunnel_url, name, ca, site, key }, approved_by))
     }
 }
 
-/// Makes a key and has the edge pin it, by its owner's leave: a one-time token. Nothing is kept yet: see [`Link::save`].
+impl Approver {
+    /// What to make of it, for `link` that was approved under `code`. Proof that does not hold is worse than none: with it,
+    /// somebody lies.
+    pub(super) fn introduced(
+        self,
+        introduction: &Introduction,
+        link: &Link,
+        code: &str,
+    ) -> Result<FirstTrust, LinkingError> {
+        let name: String = one_line(&self.passkey.name).chars().take(80).collect();
+        let passkey = PasskeyFacts { name, ..self.passkey };
+        let place = Place::link(&link.key.pin().to_string(), code);
+        let judged = match &self.proof {
+            _ if !passkey.is_sound() => Err(ProofFault::Fingerprint),
+            None => return Ok(FirstTrust::Unproven(passkey)),
+            Some(proof) => introduction.judge(&place, &link.site, &passkey, proof),
+        };
+        match judged {
+            Ok(()) => Ok(FirstTrust::Proven(passkey)),
+            Err(why) => Err(LinkingError::Unbelieved { name: passkey.name, why }),
+        }
+    }
+}
+
+/// Makes a key and has the edge pin it, by its owner's leave: a one-time token. Nobody touched a passkey for it, so nobody is
+/// trusted by it, whoever the edge may name. Nothing is kept yet: see [`Link::save`].
 pub async fn link_desktop(asked: LinkRequest, token: &SecretText) -> Result<Link, LinkingError> {
     let candidate = Candidate::new(asked)?;
-    let linked = candidate.api.post("/link", &candidate.asks(Some(token)), StatusCode::CREATED).await?;
+    let linked = candidate.api.post("/link", &candidate.asks_with(token), StatusCode::CREATED).await?;
     Ok(candidate.linked(linked)?.0)
 }

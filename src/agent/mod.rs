@@ -57,6 +57,6 @@ pub use dial::{DialError, Dialer, TrustError};
 pub use home::{Home, HomeError};
 pub use identity::{DesktopKey, KeyError, Link, LinkError};
 pub use link_code::{LinkCode, ask_for_code};
-pub use linking::{LinkRequest, LinkingError, link_desktop};
+pub use linking::{FirstTrust, LinkRequest, LinkingError, link_desktop};
 pub use local::{AppAddress, AppAddressError};
 pub use run::{Agent, AgentState, Pace, RunError, run};

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::agent::test_passkey::{Draft, ORIGIN, Passkey, RP_ID};
-use crate::proof::authenticator_data::{BACKED_UP, USER_PRESENT, USER_VERIFIED};
+use crate::proof::authenticator_data::{BACKED_UP, EXTENDED, USER_PRESENT, USER_VERIFIED};
 use crate::proof::{Assertion, NONCE_EVERY, NONCE_LIFETIME, Path};
 use crate::secret::SystemEntropy;
 

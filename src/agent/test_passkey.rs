@@ -47,7 +47,15 @@ impl Passkey {
 
     /// What a ceremony for `place` leaves, bent before it is signed.
     pub(super) fn proof(&self, place: Place, nonce: Nonce, bend: impl FnOnce(&mut Draft)) -> Proof {
-        let path = Path::of(vec![[1; 32], [2; 32], [3; 32]]).expect("short");
+        self.along(Path::of(vec![[1; 32], [2; 32], [3; 32]]).expect("short"), place, nonce, bend)
+    }
+
+    /// What a ceremony for `place` and nothing else leaves, bent before it is signed.
+    pub(super) fn proof_alone(&self, place: Place, nonce: Nonce, bend: impl FnOnce(&mut Draft)) -> Proof {
+        self.along(Path::default(), place, nonce, bend)
+    }
+
+    fn along(&self, path: Path, place: Place, nonce: Nonce, bend: impl FnOnce(&mut Draft)) -> Proof {
         let commitment = Commitment::to(path.root(&place, &nonce), &*SystemEntropy::shared());
         let mut draft = Draft {
             client_data: json!({

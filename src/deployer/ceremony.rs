@@ -14,7 +14,7 @@ use super::browser::Browser;
 use super::payload::DisplayName;
 use super::sign_in::Wanted;
 use crate::access::seal::Purpose;
-use crate::accounts::TicketHash;
+use crate::accounts::{TicketHash, UserCode};
 use crate::names::UserId;
 use crate::proof::{Challenge, Commitment};
 use crate::secret::same;
@@ -31,6 +31,13 @@ pub(super) enum Intent {
     SignIn {
         /// Where to.
         wanted: Wanted,
+        /// What the challenge was made of.
+        commitment: Commitment,
+    },
+    /// Approving a desktop that asks to be linked.
+    Linking {
+        /// Which.
+        code: UserCode,
         /// What the challenge was made of.
         commitment: Commitment,
     },

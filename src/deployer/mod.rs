@@ -249,6 +249,7 @@ pub fn router(deployer: Deployer) -> Router {
         .route("/link/poll", post(link::by_code::poll))
         .route("/link/withdraw", post(link::by_code::withdraw))
         .route("/link/lookup", post(link::decide::lookup))
+        .route("/link/confirm", post(link::confirm::begin))
         .route("/link/approve", post(link::decide::approve))
         .route("/link/deny", post(link::decide::deny))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())

@@ -149,6 +149,13 @@ impl Problem {
         Self::new(Kind::LinkCodeRefused, DETAIL)
     }
 
+    /// One answer for all that can be wrong with a touch that approves a desktop, as for a sign-in.
+    pub(super) fn confirmation_refused() -> Self {
+        const DETAIL: &str =
+            "This is not a passkey of yours here, or the attempt took too long. Please try again.";
+        Self::new(Kind::ConfirmationRefused, DETAIL)
+    }
+
     /// One answer for a code that never was, is late, or was scanned by somebody else.
     pub(super) fn phone_code_refused() -> Self {
         const DETAIL: &str = "This code was used or has expired. Have your computer show a new one; if it says that a \

@@ -18,7 +18,7 @@ use crate::secret::{base64url, from_base64url, sha256};
 /// A node of the tree.
 pub type Hash = [u8; 32];
 
-/// Whose nonce a leaf holds.
+/// Whose nonce a leaf holds, and what for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Place(Hash);
 
@@ -26,6 +26,12 @@ impl Place {
     /// The agent's that serves `tunnel`.
     pub fn tunnel(tunnel: &TunnelId) -> Self {
         Self(sha256([b"patapim/tunnel/1\0", tunnel.as_str().as_bytes()].concat()))
+    }
+
+    /// A desktop's that asks to be linked: with the key whose pin is `pin`, under the code `code`, as it is shown. So what is
+    /// signed names what the person has compared.
+    pub fn link(pin: &str, code: &str) -> Self {
+        Self(sha256(["patapim/link/1\0", pin, "\0", code].concat()))
     }
 
     /// The bit that says which way to go from the branch at `depth`; true is right.
@@ -36,12 +42,23 @@ impl Place {
 
 /// The hash of a leaf.
 pub fn leaf(place: &Place, nonce: &Nonce) -> Hash {
-    sha256([b"patapim/leaf/1\0", &place.0[..], nonce.as_bytes()].concat())
+    labelled(b"patapim/leaf/1\0", &place.0, nonce.as_bytes())
 }
 
 /// The hash of a branch.
 pub fn node(left: &Hash, right: &Hash) -> Hash {
-    sha256([&b"patapim/node/1\0"[..], left, right].concat())
+    labelled(b"patapim/node/1\0", left, right)
+}
+
+/// Without a detour through the heap: a tree of ten thousand has as many branches.
+fn labelled(label: &[u8; 15], one: &Hash, two: &Hash) -> Hash {
+    let mut bytes = [0; 15 + 32 + 32];
+    let (head, rest) = bytes.split_at_mut(15);
+    let (left, right) = rest.split_at_mut(32);
+    head.copy_from_slice(label);
+    left.copy_from_slice(one);
+    right.copy_from_slice(two);
+    sha256(bytes)
 }
 
 /// The hashes beside the way from a leaf to the root, from below.

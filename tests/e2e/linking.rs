@@ -83,7 +83,15 @@ async fn a_desktop_that_is_approved_in_a_browser_shows_its_app() {
     tab.screenshots("link").await;
     tab.click("Approve").await;
     tab.until("!document.getElementById('over').hidden").await;
+    let trusted = tab.eval("document.getElementById('passkey-fingerprint').textContent").await;
+    tab.screenshots("linked").await;
     assert!(asking.process.end().await.success(), "{}", asking.process.all_printed());
+    let told = asking.process.all_printed();
+    assert!(told.contains("Verified here"), "{told}");
+    assert!(
+        told.contains(trusted.as_str().expect("text")),
+        "the page shows {trusted}; the terminal:\n{told}"
+    );
     let status = desk.status().await;
     assert_eq!((&status["user"], &status["fingerprint"]), (&json!("ada"), &json!(asking.key)));
 

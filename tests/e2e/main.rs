@@ -22,6 +22,7 @@ mod floods;
 mod gate;
 mod hostile;
 mod hosts;
+mod introductions;
 mod layering;
 mod limits;
 mod linking;

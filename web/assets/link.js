@@ -2,9 +2,11 @@
 
 import { signedIn } from "./account.js";
 import { call } from "./api.js";
-import { signInHere, withFreshSignIn } from "./ask.js";
+import { signInHere } from "./ask.js";
+import * as ceremony from "./ceremony.js";
 import { explain } from "./explain.js";
 import { busy, byId, el, hush, isBusy, say, show, when } from "./page.js";
+import { use } from "./passkey.js";
 import { obstacle } from "./passkey_support.js";
 import { passkeysFail } from "./passkey_trouble.js";
 import { SignIn } from "./sign_in.js";
@@ -16,6 +18,28 @@ const approve = byId("approve");
 
 let code = new URLSearchParams(location.search).get("code") || "";
 let desktop = "";
+let ready = null;
+
+const isReady = () => ready !== null && ceremony.goodFor(ready) > 0;
+
+/** Fetches the ceremony of an approval, unless a good one is at hand. */
+async function prepare() {
+  if (!isReady()) {
+    ready = await ceremony.begin("/link/confirm", { user_code: code });
+  }
+  return ready;
+}
+
+/**
+ * The touch that approves what is shown. With a ceremony at hand nothing is awaited before the dialog: Safari 14 opens it
+ * only within the click itself.
+ */
+async function confirmation() {
+  const begun = isReady() ? ready : await prepare();
+  const credential = await use(ceremony.options(begun));
+  ready = null;
+  return { ceremony: begun.ceremony, credential };
+}
 
 /** Shows one of the views, and nothing said before. */
 function view(id) {
@@ -100,6 +124,8 @@ async function load() {
   form.querySelector("input[name=tunnel]").checked = true;
   choose();
   byId("request-title").focus();
+  ready = null;
+  prepare().catch(() => {});
 }
 
 function over(title, outcome) {
@@ -120,13 +146,22 @@ async function decide(button, text, action, then) {
     then(await action());
   } catch (error) {
     fail(error);
+    // Not for a code that was just refused: it would count as one more guess.
+    if (!byId("request").hidden) {
+      prepare().catch(() => {});
+    }
   } finally {
     done();
   }
 }
 
-function approved({ tunnel, tunnel_url: url }) {
+function approved({ tunnel, tunnel_url: url, approved_by: passkey }) {
   over(`“${desktop}” is linked`, `It serves ${tunnel} from now on, at ${url}. Its terminal goes on by itself.`);
+  if (passkey) {
+    byId("passkey").textContent = passkey.name;
+    byId("passkey-fingerprint").textContent = passkey.fingerprint;
+  }
+  show(Boolean(passkey), "trusted");
   show(true, "next-step");
 }
 
@@ -134,8 +169,8 @@ form.addEventListener("change", choose);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const tunnel = chosen().value || undefined;
-  decide(approve, "Approving …",
-    () => withFreshSignIn(() => call("POST", "/link/approve", { user_code: code, tunnel })), approved);
+  decide(approve, "Waiting for your passkey …", async () =>
+    call("POST", "/link/approve", { user_code: code, tunnel, confirmation: await confirmation() }), approved);
 });
 byId("deny").addEventListener("click", () =>
   decide(byId("deny"), "Denying …", () => call("POST", "/link/deny", { user_code: code }), () =>

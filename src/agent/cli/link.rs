@@ -4,15 +4,16 @@ use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::interruption::Interruptions;
-use super::{Failure, describe, desktop_name, print, print_json, warn};
+use super::{Failure, describe, desktop_name, merged, print, print_json, warn};
 use crate::agent::{
-    Desk, EdgeAddress, Home, Link, LinkCode, LinkRequest, LinkingError, ask_for_code, link_desktop, qr,
+    Desk, EdgeAddress, FirstTrust, Home, Link, LinkCode, LinkRequest, LinkingError, ask_for_code,
+    link_desktop, qr,
 };
 use crate::clock::{SystemClock, Timestamp};
-use crate::secret::SecretText;
-use crate::wire::approval::PasskeyFacts;
+use crate::secret::{SecretText, SystemEntropy};
 
 #[derive(Args)]
 pub(super) struct LinkArgs {
@@ -28,6 +29,9 @@ pub(super) struct LinkArgs {
     /// What to call this desktop
     #[arg(long)]
     name: Option<String>,
+    /// Link only if the passkey that approves it proves so to this desktop
+    #[arg(long, conflicts_with = "token")]
+    require_proof: bool,
     /// One JSON document on stdout once it is linked; the code is shown on stderr
     #[arg(long)]
     json: bool,
@@ -53,28 +57,61 @@ pub(super) async fn link(args: LinkArgs) -> Result<(), Failure> {
     home.prepare()?;
     let request = LinkRequest { edge, origin: None, ca, name: args.name.unwrap_or_else(desktop_name) };
     let linked = match token {
-        Some(token) => link_desktop(request, &SecretText::new(token)).await.map(|link| (link, None)),
+        Some(token) => {
+            link_desktop(request, &SecretText::new(token)).await.map(|link| (link, FirstTrust::Nobody))
+        }
         None => by_code(request, args.json).await,
     };
-    let (link, approved_by) = linked.map_err(Failure::failed)?;
+    let (link, first) = linked.map_err(Failure::failed)?;
+    if args.require_proof && !matches!(first, FirstTrust::Proven(_)) {
+        return Err(Failure::failed(
+            "not linked: the edge showed no proof that a passkey approved this, and you want one (--require-proof); \
+             remove the new tunnel at the site",
+        ));
+    }
     let clock = SystemClock::not_before(Timestamp::default());
-    Desk::begin(&home, approved_by.as_ref(), &*clock)?;
+    Desk::begin(&home, first.passkey(), &*clock)?;
     link.save(&home)?;
     if args.json {
-        return print_json(&describe(&link));
+        return print_json(&merged(describe(&link), &json!({ "trusted": trusted(&first) })));
     }
     print(format!("Linked as {:?} to {}, for {}.", link.name, link.tunnel_url, link.user));
     print(format!("This desktop's key: {}", link.key.pin().fingerprint()));
-    match approved_by {
-        Some(passkey) => print(format!("Trusted here: “{}”, {}", passkey.name, passkey.fingerprint)),
-        None => print("No device is trusted here yet: the first to sign in is asked about on this desktop."),
-    }
+    introduce(&first);
     print("Next: patapim-agent run --to http://127.0.0.1:3000");
     Ok(())
 }
 
-async fn by_code(request: LinkRequest, json: bool) -> Result<(Link, Option<PasskeyFacts>), LinkingError> {
-    let code = ask_for_code(request).await?;
+/// Says whom this desktop trusts from now on, on what ground, and what only the person can see to.
+fn introduce(first: &FirstTrust) {
+    if let Some(passkey) = first.passkey() {
+        print(format!("Trusted here: “{}”, {}", passkey.name, passkey.fingerprint));
+    }
+    print(match first {
+        FirstTrust::Nobody => {
+            "No device is trusted here yet: the first to sign in is asked about on this desktop."
+        }
+        FirstTrust::Proven(_) => {
+            "Verified here: it was used to approve this very desktop. Whose it is, only you can tell: the page, and any \
+             other desktop of yours, must show the same fingerprint."
+        }
+        FirstTrust::Unproven(_) => {
+            "On the edge's word alone: it showed no proof that this passkey approved it. Compare the fingerprint with one \
+             that another desktop of yours shows; if it is not yours: patapim-agent devices remove."
+        }
+    });
+}
+
+/// The same in JSON; null: nobody.
+fn trusted(first: &FirstTrust) -> Option<Value> {
+    let verified = matches!(first, FirstTrust::Proven(_));
+    let passkey = first.passkey()?;
+    let (id, name, fingerprint) = (&passkey.id, &passkey.name, &passkey.fingerprint);
+    Some(json!({ "id": id, "name": name, "fingerprint": fingerprint, "verified": verified }))
+}
+
+async fn by_code(request: LinkRequest, json: bool) -> Result<(Link, FirstTrust), LinkingError> {
+    let code = ask_for_code(request, &*SystemEntropy::shared()).await?;
     // Before the code is shown: whoever has seen it can give up. Without a way to hear of that, the program ends by it.
     let interruptions = Interruptions::listen();
     // With --json, stdout is for the document alone.

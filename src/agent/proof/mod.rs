@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::names::{SessionId, TunnelId};
-use crate::proof::authenticator_data::{ATTESTED, AuthenticatorDataFault, EXTENDED, Header};
-use crate::proof::client_data::{ClientData, ClientDataFault, Kind};
+use crate::proof::authenticator_data::AuthenticatorDataFault;
+use crate::proof::client_data::{ClientData, ClientDataFault};
 use crate::proof::{Challenge, Nonce, Place, Proof};
-use crate::secret::{Entropy, sha256};
+use crate::secret::Entropy;
 
 mod cose;
+mod introduction;
 mod nonces;
 mod site;
 
 pub use cose::CoseKey;
+pub use introduction::Introduction;
 use nonces::{Age, Nonces};
 pub use site::SignInSite;
 
@@ -46,6 +48,9 @@ pub enum ProofFault {
     /// The key that was pinned is not one that can be checked with.
     #[error("the passkey's public key cannot be read")]
     Key,
+    /// The edge contradicts itself.
+    #[error("the fingerprint that came with the passkey is not that of its key")]
+    Fingerprint,
     /// Somebody else's, or made up.
     #[error("the signature is not that of the passkey")]
     Signature,
@@ -55,8 +60,7 @@ pub enum ProofFault {
 #[derive(Debug)]
 pub struct Judge {
     place: Place,
-    origin: String,
-    rp_id_hash: [u8; 32],
+    site: SignInSite,
     /// In memory alone: with the process end its nonces, and so every proof that was not shown yet.
     nonces: Mutex<Nonces>,
 }
@@ -64,12 +68,7 @@ pub struct Judge {
 impl Judge {
     /// For the desktop that serves `tunnel`.
     pub fn new(tunnel: &TunnelId, site: &SignInSite) -> Self {
-        Self {
-            place: Place::tunnel(tunnel),
-            origin: site.origin.clone(),
-            rp_id_hash: sha256(&site.rp_id),
-            nonces: Mutex::default(),
-        }
+        Self { place: Place::tunnel(tunnel), site: site.clone(), nonces: Mutex::default() }
     }
 
     /// The nonce to hand to the edge: the newest, or a new one when it is [time](crate::proof::NONCE_EVERY).
@@ -94,42 +93,31 @@ impl Judge {
         now: Timestamp,
     ) -> Result<(), ProofFault> {
         let proof = proof.ok_or(ProofFault::Missing)?;
-        let challenge = self.read(proof, now)?;
-        let key = CoseKey::parse(key).ok_or(ProofFault::Key)?;
-        let assertion = &proof.assertion;
-        if !key.has_signed(&assertion.signed(), assertion.signature.as_bytes()) {
-            return Err(ProofFault::Signature);
-        }
+        let said = said_in(proof)?;
+        let challenge = self.challenge(proof, &said, now)?;
+        self.site.check(&proof.assertion, &said, key)?;
         // At last, so that what anybody can make up takes no room.
         if self.nonces().spend(challenge, session, now) { Ok(()) } else { Err(ProofFault::Used) }
     }
 
-    /// All but the signature; gives the challenge.
-    fn read(&self, proof: &Proof, now: Timestamp) -> Result<Challenge, ProofFault> {
-        let assertion = &proof.assertion;
-        let client_data =
-            ClientData::parse(assertion.client_data.as_bytes()).map_err(ProofFault::ClientData)?;
+    /// The challenge that was signed, if it commits to a nonce of ours that is still good.
+    fn challenge(&self, proof: &Proof, said: &ClientData, now: Timestamp) -> Result<Challenge, ProofFault> {
         let challenge = |nonce: &Nonce| proof.challenge(&self.place, nonce);
-        let found = self.nonces().find(now, |nonce| client_data.answers(&challenge(nonce)));
-        let challenge = match found {
-            Some((nonce, Age::Good)) => challenge(&nonce),
-            Some((_, Age::Past)) => return Err(ProofFault::Old),
-            None => return Err(ProofFault::Elsewhere),
-        };
-        client_data.check(Kind::Get, &self.origin).map_err(ProofFault::ClientData)?;
-        let (header, rest) =
-            Header::split(assertion.authenticator_data.as_bytes()).map_err(ProofFault::AuthenticatorData)?;
-        header.check(&self.rp_id_hash).map_err(ProofFault::AuthenticatorData)?;
-        // What an extension says is under the signature, and nobody asks for it.
-        if !rest.is_empty() && !header.has(ATTESTED | EXTENDED) {
-            return Err(ProofFault::AuthenticatorData(AuthenticatorDataFault::Unreadable));
+        let found = self.nonces().find(now, |nonce| said.answers(&challenge(nonce)));
+        match found {
+            Some((nonce, Age::Good)) => Ok(challenge(&nonce)),
+            Some((_, Age::Past)) => Err(ProofFault::Old),
+            None => Err(ProofFault::Elsewhere),
         }
-        Ok(challenge)
     }
 
     fn nonces(&self) -> std::sync::MutexGuard<'_, Nonces> {
         self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn said_in(proof: &Proof) -> Result<ClientData, ProofFault> {
+    ClientData::parse(proof.assertion.client_data.as_bytes()).map_err(ProofFault::ClientData)
 }
 
 #[cfg(test)]

@@ -2,6 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{CoseKey, ProofFault};
+use crate::proof::Assertion;
+use crate::proof::authenticator_data::{ATTESTED, AuthenticatorDataFault, EXTENDED, Header};
+use crate::proof::client_data::{ClientData, Kind};
+use crate::secret::sha256;
+
 /// The sign-in site, as it was when the desktop was linked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignInSite {
@@ -24,6 +30,27 @@ impl SignInSite {
         let above =
             || host.strip_suffix(rp_id).is_some_and(|below| below.ends_with('.')) && rp_id.contains('.');
         (host == rp_id || above()).then(|| Self { rp_id: rp_id.to_owned(), ..Self::of(origin) })
+    }
+
+    /// Whether the passkey with the public key `key` (COSE) was used here, by a person who was there and verified. Whether
+    /// for the right challenge is for the caller to have seen, in `said`, the assertion's client data.
+    pub(super) fn check(
+        &self,
+        assertion: &Assertion,
+        said: &ClientData,
+        key: &[u8],
+    ) -> Result<(), ProofFault> {
+        said.check(Kind::Get, &self.origin).map_err(ProofFault::ClientData)?;
+        let (header, rest) =
+            Header::split(assertion.authenticator_data.as_bytes()).map_err(ProofFault::AuthenticatorData)?;
+        header.check(&sha256(&self.rp_id)).map_err(ProofFault::AuthenticatorData)?;
+        // What an extension says is under the signature, and nobody asks for it.
+        if !rest.is_empty() && !header.has(ATTESTED | EXTENDED) {
+            return Err(ProofFault::AuthenticatorData(AuthenticatorDataFault::Unreadable));
+        }
+        let key = CoseKey::parse(key).ok_or(ProofFault::Key)?;
+        let signed = key.has_signed(&assertion.signed(), assertion.signature.as_bytes());
+        if signed { Ok(()) } else { Err(ProofFault::Signature) }
     }
 }
 

@@ -9,12 +9,13 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{Approver, Linked, POLLED_EVERY, Site};
-use crate::accounts::{AccountError, LinkAnswer};
+use crate::accounts::{AccountError, Candidate, LinkAnswer};
 use crate::deployer::acts::tried;
 use crate::deployer::browser::Browser;
 use crate::deployer::payload::Payload;
 use crate::deployer::problem::Problem;
 use crate::names::DeviceId;
+use crate::proof::{Nonce, Proof};
 use crate::secret::SecretText;
 use crate::trail::Act;
 
@@ -34,9 +35,10 @@ pub(super) async fn begin(
     browser: &Browser,
     pin: &str,
     name: &str,
+    nonce: Option<Nonce>,
 ) -> Result<Response, Problem> {
-    let address = &*browser.visitor.address;
-    let (code, device_code, request) = site.accounts.ask_to_link(pin, name, address).await?;
+    let candidate = Candidate { pin, desktop: name, address: &browser.visitor.address, nonce };
+    let (code, device_code, request) = site.accounts.ask_to_link(candidate).await?;
     site.trail.note(tried(Act::DesktopAsked, browser).named(name).fingerprint(pin));
     let begun = Begun {
         user_code: code.to_string(),
@@ -69,9 +71,9 @@ pub(in crate::deployer) async fn poll(
     match answer {
         LinkAnswer::Pending => Err(Problem::authorization_pending()),
         LinkAnswer::Denied => Err(Problem::access_denied()),
-        LinkAnswer::Approved { user, tunnel, device } => match site.accounts.user(&user).await {
+        LinkAnswer::Approved { user, tunnel, device, proof } => match site.accounts.user(&user).await {
             Ok(user) => {
-                let approved_by = approver(&site, device).await?;
+                let approved_by = approver(&site, device, proof).await?;
                 Ok(Json(Linked { approved_by, ..Linked::new(&site, tunnel, user.name) }).into_response())
             }
             // Removed since, and the link with them.
@@ -82,7 +84,11 @@ pub(in crate::deployer) async fn poll(
 }
 
 /// The passkey that approved, for the desktop to trust. None where it was another way to sign in, or is gone since.
-async fn approver(site: &Site, device: Option<DeviceId>) -> Result<Option<Approver>, Problem> {
+pub(super) async fn approver(
+    site: &Site,
+    device: Option<DeviceId>,
+    proof: Option<Proof>,
+) -> Result<Option<Approver>, Problem> {
     let Some(device) = device else { return Ok(None) };
     match site.accounts.passkey(&device).await {
         Ok(passkey) => Ok(Some(Approver {
@@ -90,6 +96,7 @@ async fn approver(site: &Site, device: Option<DeviceId>) -> Result<Option<Approv
             name: passkey.name,
             fingerprint: passkey.fingerprint,
             public_key: passkey.public_key,
+            proof,
         })),
         Err(AccountError::Missing(_)) => Ok(None),
         Err(error) => Err(error.into()),

@@ -11,6 +11,8 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::by_code::approver;
+use super::confirm::Confirmation;
 use super::{Linked, Site};
 use crate::access::Session;
 use crate::accounts::{AccountError, Approval, TunnelKind, UserCode, network_of};
@@ -19,13 +21,13 @@ use crate::deployer::acts::did;
 use crate::deployer::browser::Browser;
 use crate::deployer::payload::Payload;
 use crate::deployer::problem::Problem;
-use crate::deployer::signed_in::{Fresh, SignedIn};
+use crate::deployer::signed_in::{SignedIn, WithPasskey, is_fresh};
 use crate::names::TunnelId;
 use crate::trail::Act;
 
 #[derive(Deserialize)]
 pub(in crate::deployer) struct Named {
-    user_code: String,
+    pub(super) user_code: String,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +35,8 @@ pub(in crate::deployer) struct Approved {
     user_code: String,
     /// The tunnel whose desktop is to be replaced; none: a new tunnel.
     tunnel: Option<TunnelId>,
+    /// A touch for this very desktop. Without one a fresh sign-in will do, and the desktop is shown no proof.
+    confirmation: Option<Confirmation>,
 }
 
 /// Who asks to be linked, and what it could be linked to.
@@ -92,12 +96,16 @@ pub(in crate::deployer) async fn lookup(
 /// `POST /link/approve`
 pub(in crate::deployer) async fn approve(
     State(site): State<Arc<Site>>,
-    Fresh(session): Fresh,
+    WithPasskey(session): WithPasskey,
     browser: Browser,
-    Payload(Approved { user_code, tunnel }): Payload<Approved>,
+    Payload(Approved { user_code, tunnel, confirmation }): Payload<Approved>,
 ) -> Result<Response, Problem> {
-    let approval =
-        Approval { user: session.user().clone(), device: session.device().clone(), take_over: tunnel };
+    let (device, evidence) = match confirmation {
+        Some(confirmation) => confirmation.judged(&site, &browser, &session, &user_code).await?,
+        None if is_fresh(&session, &site) => (session.device().clone(), None),
+        None => return Err(Problem::step_up_required()),
+    };
+    let approval = Approval { user: session.user().clone(), device, evidence, take_over: tunnel };
     let (request, tunnel) = with_code(&site, &session, &browser, &user_code, async |code| {
         site.accounts.approve_link(code, &approval).await
     })
@@ -109,7 +117,9 @@ pub(in crate::deployer) async fn approve(
     let how = if approval.take_over.is_some() { "in place of the former desktop" } else { "by a code" };
     let event = did(Act::DesktopLinked, &session, &browser).tunnel(&tunnel.id).because(how);
     site.trail.record(event.named(&request.desktop).fingerprint(&request.pin)).await?;
-    Ok(Json(Linked::new(&site, tunnel.id, session.user_name().clone())).into_response())
+    let linked = Linked::new(&site, tunnel.id, session.user_name().clone());
+    let approved_by = approver(&site, Some(approval.device), None).await?;
+    Ok(Json(Linked { approved_by, ..linked }).into_response())
 }
 
 /// `POST /link/deny`. It takes something away, so any sign-in will do.
@@ -128,7 +138,7 @@ pub(in crate::deployer) async fn deny(
 }
 
 /// Does something with the code that was given; one that is no good counts as a guess of this person, from this network.
-async fn with_code<T>(
+pub(super) async fn with_code<T>(
     site: &Site,
     session: &Session,
     browser: &Browser,

@@ -1,7 +1,8 @@
 //! Linking a desktop: its key is pinned to a tunnel.
 //!
 //! A headless desktop brings a one-time token that its owner had made. Any other shows a code, as a television does, and
-//! waits ([`by_code`]); a person who has signed in looks at it and decides ([`decide`]). RFC 8628 in shape.
+//! waits ([`by_code`]); a person who has signed in looks at it and decides ([`decide`]), with a touch that the desktop can
+//! check ([`confirm`]). RFC 8628 in shape.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 pub(super) mod by_code;
+pub(super) mod confirm;
 pub(super) mod decide;
 
 use super::Site;
@@ -23,6 +25,7 @@ use super::problem::Problem;
 use super::throttle::Throttle;
 use crate::accounts::AccountError;
 use crate::names::{DeviceId, TunnelId, UserName};
+use crate::proof::{Nonce, Proof};
 use crate::secret::{SecretText, base64url, from_base64url, sha256};
 use crate::trail::{Act, By};
 
@@ -57,6 +60,8 @@ pub(super) struct Asked {
     /// SubjectPublicKeyInfo in DER (RFC 5280 §4.1), base64url.
     public_key: String,
     token: Option<String>,
+    /// What a proof of its approval is to commit to.
+    nonce: Option<Nonce>,
 }
 
 #[derive(Serialize)]
@@ -77,6 +82,9 @@ struct Approver {
     name: String,
     fingerprint: String,
     public_key: String,
+    /// That it was used to approve this link; none: nobody was asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<Proof>,
 }
 
 impl Linked {
@@ -90,7 +98,7 @@ impl Linked {
 pub(super) async fn link(
     State(site): State<Arc<Site>>,
     browser: Browser,
-    Payload(Asked { name, public_key, token }): Payload<Asked>,
+    Payload(Asked { name, public_key, token, nonce }): Payload<Asked>,
 ) -> Result<Response, Problem> {
     let key = from_base64url(&public_key)
         .filter(|der| is_one_sequence(der))
@@ -98,7 +106,7 @@ pub(super) async fn link(
     let pin = base64url(sha256(key));
     match token {
         Some(token) => by_token(&site, &browser, &SecretText::new(token), &pin, name.as_str()).await,
-        None => by_code::begin(&site, &browser, &pin, name.as_str()).await,
+        None => by_code::begin(&site, &browser, &pin, name.as_str(), nonce).await,
     }
 }
 

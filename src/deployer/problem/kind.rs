@@ -20,6 +20,7 @@ pub(super) enum Kind {
     InvitationRefused,
     LinkRefused,
     LinkCodeRefused,
+    ConfirmationRefused,
     PhoneCodeRefused,
     AuthorizationPending,
     SlowDown,
@@ -71,6 +72,9 @@ impl Kind {
             }
             Self::LinkRefused => (StatusCode::FORBIDDEN, "link-refused", "The link token is not good"),
             Self::LinkCodeRefused => (StatusCode::FORBIDDEN, "link-code-refused", "The code is not good"),
+            Self::ConfirmationRefused => {
+                (StatusCode::FORBIDDEN, "confirmation-refused", "The confirmation was refused")
+            }
             Self::PhoneCodeRefused => (StatusCode::FORBIDDEN, "phone-code-refused", "The code is not good"),
             Self::AuthorizationPending => {
                 (StatusCode::BAD_REQUEST, "authorization-pending", "Nobody has decided yet")

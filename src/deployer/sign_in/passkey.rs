@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use webauthn_rs_core::proto::PublicKeyCredential;
 
 use super::{NotProven, Proof, Proven, Wanted, enter};
 use crate::access::{Method, SignIn};
-use crate::accounts::{AccountError, Passkey};
+use crate::accounts::{AccountError, Passkey, User};
 use crate::deployer::Site;
 use crate::deployer::acts::tried;
 use crate::deployer::browser::Browser;
@@ -64,43 +64,21 @@ impl Proof for Answer {
         let Intent::SignIn { wanted, commitment } = &ceremony.intent else {
             return Err(refused(ceremony::Fault::Kind));
         };
-        let device = DeviceId::of_credential(&self.answer.raw_id);
-        let passkey = match site.accounts.passkey(&device).await {
-            Ok(passkey) => passkey,
-            Err(AccountError::Missing(_)) => return Err(NotProven::Unknown),
-            Err(error) => return Err(error.into()),
-        };
-        let record = match site.webauthn.authenticate(&ceremony.challenge, &self.answer, &passkey) {
-            Ok(record) => record,
-            Err(fault) => {
-                if fault == Fault::Counter {
-                    copied(site, browser, &passkey).await;
-                }
-                return Err(refused(fault));
-            }
-        };
+        let touch = Touch::of(site, browser, &ceremony, &self.answer).await?;
+        let passkey = &touch.passkey;
         if let Some(tunnel) = &wanted.tunnel
             && !site.sessions.nonces().serves(commitment, tunnel, site.now())
             // Whether somebody else's desktop has come back is not told.
-            && site.accounts.standing_on(&passkey.user, &device, tunnel).await.is_ok()
+            && site.accounts.standing_on(&passkey.user, &passkey.id, tunnel).await.is_ok()
         {
             return Err(Problem::ceremony_outlived().into());
         }
-        ceremony.spend(site).await?.map_err(refused)?;
-        let user = match site.accounts.active_user(&passkey.user).await {
-            Ok(user) => user,
-            Err(error @ (AccountError::Missing(_) | AccountError::Disabled)) => return Err(refused(error)),
-            Err(error) => return Err(error.into()),
-        };
-        match site.accounts.passkey_used(&user.id, &device, &record).await {
-            Err(error @ AccountError::Missing(_)) => return Err(refused(error)),
-            other => other?,
-        }
+        let user = touch.spend(site, &ceremony).await?;
         let who = SignIn {
             user: user.id,
             user_name: user.name,
-            device,
-            device_name: passkey.name,
+            device: touch.passkey.id,
+            device_name: touch.passkey.name,
             method: Method::Passkey,
             at: site.now(),
             evidence: evidence(&self.answer, *commitment),
@@ -109,8 +87,61 @@ impl Proof for Answer {
     }
 }
 
+/// A passkey was used, for whatever ceremony.
+pub(in crate::deployer) struct Touch {
+    pub(in crate::deployer) passkey: Passkey,
+    record: Value,
+}
+
+impl Touch {
+    /// Of whichever passkey `answer` is of, if it answers `ceremony`.
+    pub(in crate::deployer) async fn of(
+        site: &Site,
+        browser: &Browser,
+        ceremony: &Ceremony,
+        answer: &PublicKeyCredential,
+    ) -> Result<Self, NotProven> {
+        let device = DeviceId::of_credential(&answer.raw_id);
+        let passkey = match site.accounts.passkey(&device).await {
+            Ok(passkey) => passkey,
+            Err(AccountError::Missing(_)) => return Err(NotProven::Unknown),
+            Err(error) => return Err(error.into()),
+        };
+        match site.webauthn.authenticate(&ceremony.challenge, answer, &passkey) {
+            Ok(record) => Ok(Self { passkey, record }),
+            Err(fault) => {
+                if fault == Fault::Counter {
+                    copied(site, browser, &passkey).await;
+                }
+                Err(refused(fault))
+            }
+        }
+    }
+
+    /// Uses the ceremony up, and notes the use of the passkey; gives whose it is.
+    pub(in crate::deployer) async fn spend(
+        &self,
+        site: &Site,
+        ceremony: &Ceremony,
+    ) -> Result<User, NotProven> {
+        ceremony.spend(site).await?.map_err(refused)?;
+        let user = match site.accounts.active_user(&self.passkey.user).await {
+            Ok(user) => user,
+            Err(error @ (AccountError::Missing(_) | AccountError::Disabled)) => return Err(refused(error)),
+            Err(error) => return Err(error.into()),
+        };
+        match site.accounts.passkey_used(&user.id, &self.passkey.id, &self.record).await {
+            Err(error @ AccountError::Missing(_)) => Err(refused(error)),
+            other => Ok(other.map(|_| user)?),
+        }
+    }
+}
+
 /// What a desktop can be shown of it. What is longer than client data has any reason to be is shown to none.
-fn evidence(answer: &PublicKeyCredential, commitment: Commitment) -> Option<Evidence> {
+pub(in crate::deployer) fn evidence(
+    answer: &PublicKeyCredential,
+    commitment: Commitment,
+) -> Option<Evidence> {
     let signed = &answer.response;
     let assertion = Assertion::of(&signed.authenticator_data, &signed.client_data_json, &signed.signature)?;
     Some(Evidence { assertion, commitment })
@@ -125,6 +156,6 @@ async fn copied(site: &Site, browser: &Browser, passkey: &Passkey) {
     });
 }
 
-fn refused(reason: impl std::fmt::Display) -> NotProven {
+pub(in crate::deployer) fn refused(reason: impl std::fmt::Display) -> NotProven {
     NotProven::Refused(reason.to_string())
 }

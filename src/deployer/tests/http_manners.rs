@@ -100,6 +100,7 @@ async fn nothing_changes_for_another_origin() {
         (Method::POST, "/link/poll".to_owned()),
         (Method::POST, "/link/withdraw".to_owned()),
         (Method::POST, "/link/lookup".to_owned()),
+        (Method::POST, "/link/confirm".to_owned()),
         (Method::POST, "/link/approve".to_owned()),
         (Method::POST, "/link/deny".to_owned()),
         (Method::PATCH, format!("/passkeys/{id}")),

@@ -7,6 +7,7 @@ mod detours;
 mod fallbacks;
 mod http_manners;
 mod link_by_code;
+mod link_confirmed;
 mod linking;
 mod proofs;
 mod settings;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::agent::{LinkRequest, LinkingError, ask_for_code, link_desktop};
+use crate::agent::{FirstTrust, LinkRequest, LinkingError, ask_for_code, link_desktop};
 use crate::names::DeviceId;
 use crate::secret::{SecretText, from_base64url};
 use crate::wire::approval::{PasskeyFacts, PublicKey};
@@ -158,14 +158,14 @@ async fn a_code_is_shown_and_a_key_that_was_approved_is_kept() {
     });
     let script = vec![begun(), (StatusCode::OK, Value::Null), (StatusCode::OK, linked)];
     let (request, mut told) = scripted(script).await;
-    let code = soon(ask_for_code(request)).await.expect("a code");
+    let code = soon(ask_for_code(request, &*SystemEntropy::shared())).await.expect("a code");
     assert_eq!((code.user_code.as_str(), code.expires_in), ("BCDF-2345 ", Duration::from_secs(900)));
     let fingerprint = code.fingerprint();
     let mut trouble = Vec::new();
     let never = std::future::pending();
     let decided = soon(code.decision(never, |what| trouble.push(what.to_owned()))).await;
     let (link, trusted) = decided.expect("linked");
-    assert_eq!(trusted, Some(passkey));
+    assert_eq!(trusted, FirstTrust::Unproven(passkey));
     assert_eq!((link.tunnel.as_str(), link.key.pin().fingerprint()), ("ada-abc234", fingerprint));
     assert!(trouble.len() == 1 && trouble[0].contains(EDGE_HOST), "{trouble:?}");
 
@@ -186,7 +186,7 @@ async fn what_became_of_a_code_is_told_apart() {
         ("foreign-origin", "the edge refused: Said so."),
     ] {
         let (request, _told) = scripted(vec![begun(), problem(slug)]).await;
-        let code = soon(ask_for_code(request)).await.expect("a code");
+        let code = soon(ask_for_code(request, &*SystemEntropy::shared())).await.expect("a code");
         let error = soon(code.decision(std::future::pending(), |_| ())).await.expect_err("not linked");
         assert!(error.to_string().starts_with(sentence), "{slug}: {error}");
     }
@@ -195,7 +195,7 @@ async fn what_became_of_a_code_is_told_apart() {
 #[tokio::test]
 async fn who_gives_up_takes_the_code_back() {
     let (request, mut told) = scripted(vec![begun(), (StatusCode::NO_CONTENT, Value::Null)]).await;
-    let code = soon(ask_for_code(request)).await.expect("a code");
+    let code = soon(ask_for_code(request, &*SystemEntropy::shared())).await.expect("a code");
     let error = soon(code.decision(std::future::ready(()), |_| ())).await.expect_err("not linked");
     assert!(matches!(error, LinkingError::Interrupted));
     told.recv().await.expect("asked");

@@ -157,10 +157,14 @@ impl Authenticator {
         self.passkeys.last().expect("a passkey").id.clone()
     }
 
+    /// The newest passkey's public key, as its authenticator data had it.
+    pub(crate) fn public_key(&self) -> Vec<u8> {
+        cose_key(&self.passkeys.last().expect("a passkey").key)
+    }
+
     /// The newest passkey's fingerprint, as people compare it (contract, section 6).
     pub(crate) fn fingerprint(&self) -> String {
-        let key = cose_key(&self.passkeys.last().expect("a passkey").key);
-        let hash = digest(&SHA256, &key);
+        let hash = digest(&SHA256, &self.public_key());
         format!("SHA256:{}", base64::engine::general_purpose::STANDARD_NO_PAD.encode(hash))
     }
 }

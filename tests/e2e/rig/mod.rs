@@ -14,6 +14,7 @@ pub(crate) mod cookies;
 pub(crate) mod devtools;
 pub(crate) mod edge;
 pub(crate) mod fake_agent;
+pub(crate) mod false_edge;
 pub(crate) mod frames;
 pub(crate) mod held;
 pub(crate) mod journey;

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 
+/// So many are remembered at most, whoever tries: some three megabytes.
+const MOST: usize = 32 * 1024;
+
 /// So many tries in so long a time, for each of whoever tries.
 pub(super) struct Throttle {
     most: u32,
@@ -39,6 +42,9 @@ impl Throttle {
             tried.swept = now;
             tried.by.retain(|_, one| now.since(one.since) < self.window);
         }
+        if tried.by.len() >= MOST && !tried.by.contains_key(who) {
+            forget_some(&mut tried.by);
+        }
         let one = tried.by.entry(who.to_owned()).or_insert(Tries { since: now, count: 0 });
         if now.since(one.since) >= self.window {
             *one = Tries { since: now, count: 0 };
@@ -60,6 +66,19 @@ impl Throttle {
     }
 }
 
+/// Those that tried least, of all that are remembered: a crowd of new ones must not wash away who tries again and again.
+fn forget_some(by: &mut HashMap<String, Tries>) {
+    let mut counts: Vec<u32> = by.values().map(|one| one.count).collect();
+    let half = counts.len() / 2;
+    let (_, &mut median, _) = counts.select_nth_unstable(half);
+    let mut left = half;
+    by.retain(|_, one| {
+        let forgotten = one.count <= median && left > 0;
+        left -= usize::from(forgotten);
+        !forgotten
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +94,18 @@ mod tests {
         throttle.give_back("a");
         assert!(throttle.take("a", now) && !throttle.take("a", now + Duration::from_secs(59)));
         assert!(throttle.take("a", now + MINUTE));
+    }
+
+    #[test]
+    fn a_crowd_is_not_remembered_whole_and_washes_nobody_away() {
+        let throttle = Throttle::new(3, MINUTE);
+        let now = Timestamp::from_secs(1000);
+        assert!((0..3).all(|_| throttle.take("persistent", now)));
+        for n in 0..4 * MOST {
+            assert!(throttle.take(&n.to_string(), now));
+        }
+        assert!(throttle.lock().by.len() <= MOST);
+        assert!(!throttle.take("persistent", now));
     }
 
     #[test]

@@ -14,8 +14,7 @@ const QUOTING: [&str; 5] =
     ["pingora_proxy", "pingora_http", "pingora_cache", "pingora_core::apps", "pingora_core::protocols"];
 
 /// Libraries that quote only where they trace themselves.
-const TALKATIVE: [&str; 7] =
-    ["pingora", "h2", "hyper", "hyper_util", "rustls", "tungstenite", "tokio_tungstenite"];
+const TALKATIVE: [&str; 6] = ["pingora", "hyper", "hyper_util", "rustls", "tungstenite", "tokio_tungstenite"];
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +50,10 @@ fn is_fit(record: &Metadata<'_>) -> bool {
     };
     if QUOTING.iter().any(|library| from(library)) {
         return false;
+    }
+    // It warns of single frames, and whoever speaks HTTP/2 can send them without end.
+    if from("h2") {
+        return *record.level() == Level::ERROR;
     }
     let talkative = TALKATIVE.iter().any(|library| from(library)) || record.target().starts_with("pingora_");
     !talkative || *record.level() <= Level::WARN
@@ -90,6 +93,7 @@ mod tests {
             tracing::error!(target: "pingora_proxy", "GET /?token=hush");
             tracing::error!(target: "pingora_core::protocols::http::v1::server", "buf: Cookie: hush");
             tracing::debug!(target: "h2::hpack::decoder", "hush");
+            tracing::warn!(target: "h2::proto::ping_pong", "hush, recv PING ack that we never sent");
             tracing::info!(target: "pingora_core::server", "hush, Bootstrap starting");
             tracing::warn!(target: "pingora_core::server", "heard");
             tracing::trace!(target: "patapim_edge::edge", "heard as well");

@@ -1,7 +1,6 @@
 //! The configuration that is in effect, as the file that would say all of it.
 
-use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::fmt::{Display, Write as _};
 
 use super::{Config, duration};
 use crate::edge::FixedUpstream;
@@ -21,9 +20,12 @@ impl Config {
         writeln!(out, "deployer = {}", quoted(&edge.deployer_label))?;
         writeln!(out, "public_port = {}", edge.public_port)?;
         writeln!(out, "data_dir = {}", quoted(edge.data_dir.display()))?;
-        writeln!(out, "\n[listen]\nhttps = {}", addresses(&edge.listen.https))?;
-        writeln!(out, "http = {}", addresses(&edge.listen.http))?;
+        writeln!(out, "\n[listen]\nhttps = {}", texts(&edge.listen.https))?;
+        writeln!(out, "http = {}", texts(&edge.listen.http))?;
         writeln!(out, "admin = {}", quoted(edge.listen.admin))?;
+        writeln!(out, "admin_hosts = {}", texts(&edge.listen.admin_hosts))?;
+        writeln!(out, "\n[proxies]\nproxy_protocol = {}", texts(&edge.proxies.proxy_protocol))?;
+        writeln!(out, "forwarded_for = {}", texts(&edge.proxies.forwarded_for))?;
         writeln!(out, "\n[tls]\ncert = {}", quoted(edge.tls.cert.display()))?;
         writeln!(out, "key = {}", quoted(edge.tls.key.display()))?;
         writeln!(out, "\n[webauthn]\nrp_id = {}", quoted(&edge.webauthn.rp_id))?;
@@ -40,6 +42,12 @@ impl Config {
         writeln!(out, "idle = {}", quoted(duration::print(limits.idle)))?;
         writeln!(out, "stall = {}", quoted(duration::print(limits.stall)))?;
         writeln!(out, "least_rate = {}", limits.least_rate)?;
+        let caps = &edge.caps;
+        writeln!(out, "connections = {}", caps.connections)?;
+        writeln!(out, "connections_per_address = {}", caps.connections_per_address)?;
+        writeln!(out, "streams_per_connection = {}", caps.streams_per_connection)?;
+        writeln!(out, "requests_per_address = {}", caps.requests_per_address)?;
+        writeln!(out, "requests_per_session = {}", caps.requests_per_session)?;
         writeln!(out, "\n[store]\nengine = \"sqlite\"")?;
         if let Some(mail) = &edge.mail {
             writeln!(out, "\n[mail]\nsmtp = {}\nfrom = {}", quoted(&mail.server), quoted(&mail.from))?;
@@ -65,10 +73,10 @@ fn url(FixedUpstream { host, port, .. }: &FixedUpstream) -> String {
     if host.contains(':') { format!("http://[{host}]:{port}") } else { format!("http://{host}:{port}") }
 }
 
-fn quoted(value: impl ToString) -> toml::Value {
+fn quoted(value: impl Display) -> toml::Value {
     toml::Value::String(value.to_string())
 }
 
-fn addresses(all: &[SocketAddr]) -> toml::Value {
+fn texts(all: &[impl Display]) -> toml::Value {
     toml::Value::Array(all.iter().map(quoted).collect())
 }

@@ -12,7 +12,9 @@ use super::{Config, values};
 use crate::access::sessions::SessionSettings;
 use crate::deployer::WebauthnSettings;
 use crate::deployer::mail::MailSettings;
-use crate::edge::{Browsers, CertificateFiles, FixedUpstream, ListenSettings, Settings};
+use crate::edge::{
+    Browsers, CapSettings, CertificateFiles, FixedUpstream, ListenSettings, ProxySettings, Settings,
+};
 use crate::names::BaseDomain;
 use crate::tunnel::TunnelSettings;
 
@@ -33,6 +35,8 @@ pub(super) fn config(root: &Section<'_>, file: &Path) -> (Option<Config>, Vec<Na
         files.add(Kind::DataDir, Found { value: DATA_DIR.to_owned(), place })
     });
     let listen = listen(&root.section("listen"));
+    let caps = caps(&root.section("limits"));
+    let proxies = proxies(&root.section("proxies"));
     let tls = tls(&root.section("tls"), &mut files);
     let rp_id = rp_id(&root.section("webauthn"), base.as_ref().map(|found| &found.value), &deployer);
     let session = session(&root.section("session"));
@@ -53,6 +57,8 @@ pub(super) fn config(root: &Section<'_>, file: &Path) -> (Option<Config>, Vec<Na
             data_dir,
             browsers: Browsers::Tls,
             listen,
+            caps,
+            proxies,
             tls,
             webauthn: WebauthnSettings { rp_id },
             session,
@@ -132,7 +138,32 @@ fn listen(section: &Section<'_>) -> ListenSettings {
         https: values(https, 443),
         http: values(http, 80),
         admin: admin.map_or((Ipv4Addr::LOCALHOST, 9090).into(), |found| found.value),
+        admin_hosts: section.texts("admin_hosts", values::host).map_or(Vec::new(), plain),
     }
+}
+
+fn plain<T>(found: Vec<Found<T>>) -> Vec<T> {
+    found.into_iter().map(|one| one.value).collect()
+}
+
+fn caps(section: &Section<'_>) -> CapSettings {
+    let usual = CapSettings::default();
+    let number = |key, least, usual| {
+        let found = section.number(key, least..=i64::from(i32::MAX));
+        found.and_then(|found| u32::try_from(found.value).ok()).unwrap_or(usual)
+    };
+    CapSettings {
+        connections: number("connections", 0, usual.connections),
+        connections_per_address: number("connections_per_address", 0, usual.connections_per_address),
+        streams_per_connection: number("streams_per_connection", 1, usual.streams_per_connection),
+        requests_per_address: number("requests_per_address", 0, usual.requests_per_address),
+        requests_per_session: number("requests_per_session", 0, usual.requests_per_session),
+    }
+}
+
+fn proxies(section: &Section<'_>) -> ProxySettings {
+    let networks = |key| section.texts(key, values::network).map_or(Vec::new(), plain);
+    ProxySettings { proxy_protocol: networks("proxy_protocol"), forwarded_for: networks("forwarded_for") }
 }
 
 /// A port that nothing listens on may be a firewall's doing, or a slip; only the operator knows.

@@ -51,7 +51,7 @@ fn every_fault_is_listed_with_line_key_and_mend() {
         "/etc/edge.toml: base_domain: this key is missing; add base_domain = \"patapim.example\"",
         "/etc/edge.toml:1: public_port: 70000 is out of bounds; write a whole number from 0 to 65535",
         "/etc/edge.toml:2: colour: there is no such key; remove it; known here: base_domain, data_dir, deployer, \
-         limits, listen, mail, public_port, session, shutdown, store, tls, tunnel, upstream, webauthn",
+         limits, listen, mail, proxies, public_port, session, shutdown, store, tls, tunnel, upstream, webauthn",
         "/etc/edge.toml:4: listen.https: \"localhost\" is not an address with a port; write one such as \
          \"0.0.0.0:443\", \"[::]:443\" or \"127.0.0.1:9090\"; names are not looked up here",
         "/etc/edge.toml:5: listen.admin: this must be a text, and it is a number; put it in quotation marks",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::duration;
 use super::fault::{Complaint, complaint};
 use crate::deployer::mail::{MailServer, MailServerError, Sender};
+use crate::edge::Network;
 use crate::names::{BaseDomain, TunnelId, UserName};
 use crate::secret::SecretText;
 
@@ -50,6 +51,24 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Complaint> {
             format!("{text:?} is not an address with a port"),
             "write one such as \"0.0.0.0:443\", \"[::]:443\" or \"127.0.0.1:9090\"; names are not looked up here",
         )
+    })
+}
+
+/// A name as it stands in `Host`, without a port.
+pub(super) fn host(text: &str) -> Result<String, Complaint> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if text.is_empty() || !text.bytes().all(fits) {
+        return Err(complaint(
+            format!("{text:?} is not a host's name"),
+            "such as \"edge.internal\", with no port",
+        ));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+pub(super) fn network(text: &str) -> Result<Network, Complaint> {
+    text.parse().map_err(|error| {
+        complaint(format!("{text:?}: {error}"), "write an address, or a network such as \"10.0.0.0/8\"")
     })
 }
 

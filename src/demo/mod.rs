@@ -30,7 +30,9 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::deployer::WebauthnSettings;
 use crate::edge::admin_documents::{Invited, LinkToken};
 use crate::edge::admin_socket::{self, Answer, Command};
-use crate::edge::{Browsers, CertificateFiles, EdgeError, ListenSettings, Ready, Settings, Start};
+use crate::edge::{
+    Browsers, CapSettings, CertificateFiles, EdgeError, ListenSettings, ProxySettings, Ready, Settings, Start,
+};
 use crate::names::{BaseDomain, NameError, PublicHosts, Scheme, UserName};
 use crate::secret::{Entropy, SecretText, SystemEntropy};
 use crate::tunnel::TunnelSettings;
@@ -173,8 +175,12 @@ fn settings(folder: &Folder, port: PortChoice) -> Result<(Settings, String), Dem
         key: folder.write("key.pem", &identity.key)?,
     };
     let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let listen =
-        ListenSettings { https: vec![loopback(0)], http: vec![loopback(chosen(port))], admin: loopback(0) };
+    let listen = ListenSettings {
+        https: vec![loopback(0)],
+        http: vec![loopback(chosen(port))],
+        admin: loopback(0),
+        admin_hosts: Vec::new(),
+    };
     let settings = Settings {
         webauthn: WebauthnSettings { rp_id: hosts.deployer_host().to_owned() },
         base: base_domain,
@@ -186,6 +192,8 @@ fn settings(folder: &Folder, port: PortChoice) -> Result<(Settings, String), Dem
         tls,
         session: SessionSettings::default(),
         limits: Default::default(),
+        caps: CapSettings::default(),
+        proxies: ProxySettings::default(),
         tunnel: TunnelSettings::default(),
         grace: GRACE,
         mail: None,

@@ -91,6 +91,8 @@ pub enum TunnelPage<'a> {
     TooLarge,
     /// An address longer than the edge takes.
     TooLong,
+    /// More requests than one visitor may send in a minute.
+    TooMany,
     /// Something of ours went wrong.
     Internal,
 }
@@ -143,6 +145,7 @@ impl<'a> TunnelPage<'a> {
             Self::NotFound => 404,
             Self::Misdirected => 421,
             Self::TooLong => 414,
+            Self::TooMany => 429,
             Self::TooLarge => 431,
             Self::Internal => 500,
             Self::BadGateway => 502,
@@ -234,6 +237,11 @@ impl<'a> TunnelPage<'a> {
                 "It is longer than this server takes.",
                 "Open the app, and go on from there.",
             ),
+            Self::TooMany => (
+                "Too many requests",
+                "More came from here within a minute than this server takes from one visitor.",
+                "Wait a minute, then reload the page.",
+            ),
             Self::Internal => (
                 "Something went wrong here",
                 "The fault is in the server between you and the app.",
@@ -258,6 +266,7 @@ impl<'a> TunnelPage<'a> {
             | Self::BadGateway
             | Self::GatewayTimeout
             | Self::BadRequest
+            | Self::TooMany
             | Self::Internal => {
                 return None;
             }
@@ -284,7 +293,7 @@ mod tests {
     const HOSTILE: &str =
         "https://deployer.patapim.test/auth?tunnel=a&return_to=\"><script>alert(1)</script>'";
 
-    fn all() -> [TunnelPage<'static>; 17] {
+    fn all() -> [TunnelPage<'static>; 18] {
         use TunnelPage::*;
         [
             Refused { sign_in: HOSTILE },
@@ -303,6 +312,7 @@ mod tests {
             BadRequest,
             TooLarge,
             TooLong,
+            TooMany,
             Internal,
         ]
     }

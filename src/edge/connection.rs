@@ -22,12 +22,13 @@ use pingora::server::configuration::ServerConf;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Limits;
 use super::drain::{ConnectionGuard, InFlight};
+use super::entrance::{Arrived, Entrance};
 use super::handover::Passing;
 use super::hello::{self, Hello};
 use super::http2;
@@ -35,8 +36,6 @@ use super::life::{Connection, Life, Sharing};
 use super::visitor_stream::{Course, VisitorStream};
 use crate::metrics::{Handshake, metrics};
 
-/// What is waited when no socket can be had, for others to close theirs.
-const OUT_OF_SOCKETS: Duration = Duration::from_millis(200);
 /// Handshakes under way at once; each costs about as much as thirty requests.
 const HANDSHAKES: usize = 1024;
 /// The largest head that HTTP/2 takes in; most of one that is larger than need be is thrown away at once.
@@ -94,6 +93,7 @@ impl TlsFront {
 pub(super) struct Door<SV> {
     proxy: Arc<HttpProxy<SV>>,
     front: Front,
+    entrance: Arc<Entrance>,
     in_flight: InFlight,
     limits: Limits,
 }
@@ -115,32 +115,24 @@ where
         conf: &Arc<ServerConf>,
         proxy: SV,
         front: Front,
+        entrance: Arc<Entrance>,
         in_flight: InFlight,
         limits: Limits,
     ) -> Arc<Self> {
-        Arc::new(Self { proxy: Arc::new(http_proxy(conf, proxy)), front, in_flight, limits })
+        Arc::new(Self { proxy: Arc::new(http_proxy(conf, proxy)), front, entrance, in_flight, limits })
     }
 
     /// Accepts on `listener` until `shutdown`; what is connected then goes on.
     pub(super) async fn open(self: Arc<Self>, listener: TcpListener, mut shutdown: ShutdownWatch) {
         loop {
-            let accepted = tokio::select! {
+            let arrived = tokio::select! {
                 biased;
                 // An error means that whoever could shut it down is gone.
                 _ = shutdown.wait_for(|down| *down) => break,
-                accepted = listener.accept() => accepted,
+                arrived = self.entrance.accept(&listener) => arrived,
             };
-            match accepted {
-                Ok((tcp, peer)) => {
-                    let (door, shutdown, guard) =
-                        (Arc::clone(&self), shutdown.clone(), self.in_flight.connection());
-                    tokio::spawn(async move { door.receive(tcp, peer, &shutdown, guard).await });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection was not accepted");
-                    sleep(OUT_OF_SOCKETS).await;
-                }
-            }
+            let (door, shutdown, guard) = (Arc::clone(&self), shutdown.clone(), self.in_flight.connection());
+            tokio::spawn(async move { door.receive(arrived, &shutdown, guard).await });
         }
         drop(listener);
         self.in_flight.idle_over().await;
@@ -157,13 +149,8 @@ where
         }
     }
 
-    async fn receive(
-        &self,
-        tcp: TcpStream,
-        peer: SocketAddr,
-        shutdown: &ShutdownWatch,
-        guard: ConnectionGuard,
-    ) {
+    async fn receive(&self, arrived: Arrived, shutdown: &ShutdownWatch, guard: ConnectionGuard) {
+        let Some((tcp, peer, _place)) = self.entrance.introduced(arrived).await else { return };
         let (stream, server_name): (Stream, _) = match &self.front {
             Front::Plain => (Box::new(tuned(tcp)), None),
             Front::Tls(tls) => match tls.enter(tcp, peer, None, self.limits.handshake).await {
@@ -179,7 +166,8 @@ where
         let (limits, course) = (self.limits, Arc::<Course>::default());
         let stream: Stream = Box::new(VisitorStream::new(stream, Arc::clone(&course), limits));
         let connection = Arc::new(Connection { peer, server_name, course, limits });
-        let visitor = Arc::new(VisitorConnection { proxy: Arc::clone(&self.proxy), connection });
+        let streams = self.entrance.caps.streams();
+        let visitor = Arc::new(VisitorConnection { proxy: Arc::clone(&self.proxy), connection, streams });
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             http2::serve(&visitor, stream, &limits, shutdown).await;
         } else {
@@ -253,6 +241,8 @@ impl TlsFront {
 struct VisitorConnection<SV> {
     proxy: Arc<HttpProxy<SV>>,
     connection: Arc<Connection>,
+    /// How many requests it may have under way over HTTP/2.
+    streams: u32,
 }
 
 #[async_trait]
@@ -288,6 +278,7 @@ where
         let mut options = default_h2_options();
         options.max_header_list_size(LARGEST_HEAD);
         options.max_send_buffer_size(SEND_BUFFER);
+        options.max_concurrent_streams(self.streams);
         options.initial_window_size(UPLOAD_WINDOW);
         options.initial_connection_window_size(4 * UPLOAD_WINDOW);
         Some(options)

@@ -56,11 +56,13 @@ pub(super) fn for_commands(
 /// Numbers and health, until `stop`.
 pub(super) fn for_the_operator(
     house: &House,
+    settings: &Settings,
     socket: &Bound,
     stop: &CancellationToken,
 ) -> Result<(), EdgeError> {
     let (readiness, sessions) = (Arc::clone(&house.readiness), Arc::clone(&house.edge.sessions));
-    tokio::spawn(admin::serve(socket.listener()?, readiness, sessions, stop.clone()));
+    let hosts = settings.listen.admin_hosts.clone();
+    tokio::spawn(admin::serve(socket.listener()?, hosts, readiness, sessions, stop.clone()));
     Ok(())
 }
 
@@ -71,7 +73,8 @@ pub(super) fn for_plain_http(
     stop: &CancellationToken,
 ) -> Result<(), EdgeError> {
     for bound in sockets {
-        tokio::spawn(redirect::serve(bound.listener()?, house.edge.hosts.clone(), stop.clone()));
+        let (hosts, entrance) = (house.edge.hosts.clone(), Arc::clone(&house.edge.entrance));
+        tokio::spawn(redirect::serve(bound.listener()?, hosts, entrance, stop.clone()));
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::caps::Caps;
 use super::failure::Failure;
 use super::upstream::CONNECT_DEADLINE;
 use super::{answer, relay, request_headers, response_headers, websocket};
@@ -47,7 +48,7 @@ pub(super) trait Shape: Send {
 pub(super) async fn relay(
     session: &mut Session,
     request: RequestHeader,
-    app: (&TransportConnector, HttpPeer),
+    app: (&TransportConnector, HttpPeer, &Caps),
     shape: &mut dyn Shape,
 ) -> Result<()> {
     let accept = websocket::accept_value(&request.headers).ok_or_else(|| Failure::Unsendable.into_error())?;
@@ -109,7 +110,7 @@ struct App {
 
 impl App {
     async fn ask(
-        (connector, mut peer): (&TransportConnector, HttpPeer),
+        (connector, mut peer, caps): (&TransportConnector, HttpPeer, &Caps),
         request: Request<Empty<Bytes>>,
     ) -> Result<Self> {
         let unreachable = || Failure::App(AppFault::Unreachable).into_error();
@@ -118,6 +119,9 @@ impl App {
             Ok(Ok(stream)) => stream,
             Ok(Err(_)) | Err(_) => return Err(unreachable()),
         };
+        if caps.leaves_no_descriptors(stream.id()) {
+            return Err(Failure::Busy.into_error());
+        }
         let opened = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = opened.map_err(|_| unreachable())?;
         let driven = tokio::spawn(async move { drop(connection.with_upgrades().await) });

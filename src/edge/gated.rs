@@ -91,7 +91,14 @@ where
         tunnel_site::prepare_websocket(&self.edge, &mut request, &ctx.record)?;
         self.behind.upstream_request_filter(session, &mut request, &mut ctx.behind).await?;
         let mut shaping = Shaping { gated: self, ctx };
-        fixed_websocket::relay(session, request, (&self.connector, *peer), &mut shaping).await.map(|()| true)
+        fixed_websocket::relay(
+            session,
+            request,
+            (&self.connector, *peer, &self.edge.entrance.caps),
+            &mut shaping,
+        )
+        .await
+        .map(|()| true)
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
@@ -253,6 +260,9 @@ where
         digest: Option<&Digest>,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
+        if self.edge.entrance.caps.leaves_no_descriptors(fd) {
+            return Err(Failure::Busy.into_error());
+        }
         self.behind.connected_to_upstream(session, reused, peer, fd, digest, &mut ctx.behind).await
     }
 

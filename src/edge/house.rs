@@ -6,7 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin::Readiness;
 use super::admin_commands::{AdminCommands, FixedTunnel};
+use super::caps::Caps;
 use super::drain::InFlight;
+use super::entrance::Entrance;
 use super::presence::Desktops;
 use super::upstream::Upstreams;
 use super::{CertificateStore, Edge, EdgeError, FixedUpstream, Ready, Settings, approval};
@@ -92,6 +94,10 @@ impl House {
             upstreams: Upstreams::new(&settings.upstreams, Arc::clone(&registry)),
             deployer,
             in_flight: InFlight::new(),
+            entrance: Arc::new(Entrance {
+                caps: Arc::new(Caps::new(settings.caps)),
+                proxies: settings.proxies.clone(),
+            }),
             trail,
             hosts,
             clock,

@@ -145,7 +145,8 @@ mod tests {
         let bound = || Bound::to(any).expect("a free port");
         let (https, other, admin) = (bound(), bound(), bound());
         let kept = [https.address, admin.address];
-        let listen = ListenSettings { https: vec![kept[0]], http: vec![any], admin: any };
+        let listen =
+            ListenSettings { https: vec![kept[0]], http: vec![any], admin: any, admin_hosts: Vec::new() };
         let inherited = Inherited { https: vec![other, https], http: Vec::new(), admin: vec![admin] };
         let sockets = Sockets::adopt(&listen, inherited).expect("all there");
         assert_eq!([sockets.https[0].address, sockets.admin.address], kept);

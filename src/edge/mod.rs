@@ -58,6 +58,7 @@ mod answer;
 mod approval;
 mod arrival;
 mod bridge;
+mod caps;
 mod certificate_chain;
 mod certificate_dates;
 mod connection;
@@ -68,6 +69,7 @@ mod crowd;
 mod data_dir;
 mod doors;
 mod drain;
+mod entrance;
 mod error;
 mod failure;
 mod file_watch;
@@ -87,6 +89,8 @@ mod pace;
 mod presence;
 mod private_socket;
 mod proxied_body;
+mod proxies;
+mod proxy_protocol;
 mod record;
 mod redirect;
 mod refuse;
@@ -126,9 +130,10 @@ pub use error::EdgeError;
 pub use handover::HandoverError;
 pub use limits::Limits;
 pub use listen::ListenError;
+pub use proxies::{Network, NotANetwork, ProxySettings};
 pub use reload::Source;
 pub use running::serve;
-pub use settings::{Browsers, FixedUpstream, ListenSettings, Ready, Settings, Start};
+pub use settings::{Browsers, CapSettings, FixedUpstream, ListenSettings, Ready, Settings, Start};
 pub use tls::{CertificateError, CertificateFiles, CertificateStore, OutOfTime};
 
 /// Everything that a request may need.
@@ -145,5 +150,6 @@ struct Edge {
     upstreams: upstream::Upstreams,
     deployer: Router,
     in_flight: drain::InFlight,
+    entrance: Arc<entrance::Entrance>,
     trail: Arc<Trail>,
 }

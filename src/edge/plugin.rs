@@ -164,7 +164,7 @@ impl Furnished {
         let house = House::open(&settings, store, clock, hosts, Arc::clone(&certificates)).await?;
         let front = doors::for_tls(&house, &settings, &certificates, Arc::default())?;
         doors::for_commands(&house, &settings, &ready, stop)?;
-        doors::for_the_operator(&house, &sockets.admin, stop)?;
+        doors::for_the_operator(&house, &settings, &sockets.admin, stop)?;
         doors::for_plain_http(&house, &sockets.http, stop)?;
         let (grace, limits) = (settings.grace, settings.limits);
         let mut reload = Reload::start(source, settings, Arc::clone(&house.edge), certificates).await;
@@ -199,7 +199,8 @@ where
         let Some((proxy, front, sockets)) = self.proxy.take() else { return };
         let edge = &self.house.edge;
         let gated = Gated::new(Arc::clone(edge), proxy);
-        let door = Door::new(&self.conf, gated, front, edge.in_flight.clone(), self.limits);
+        let entrance = Arc::clone(&edge.entrance);
+        let door = Door::new(&self.conf, gated, front, entrance, edge.in_flight.clone(), self.limits);
         for bound in sockets {
             match bound.listener() {
                 Ok(listener) => drop(tokio::spawn(Arc::clone(&door).open(listener, shutdown.clone()))),

@@ -11,43 +11,27 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::entrance::Entrance;
 use crate::names::{PublicHosts, Site};
 
 /// From the accepted socket to the end of its one answer. Nobody who means it needs a tenth of that.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Connections at once; more wait to be accepted.
-const CONNECTIONS: usize = 1024;
-/// What is waited when no socket can be had, for others to close theirs.
-const OUT_OF_SOCKETS: Duration = Duration::from_millis(200);
 
 /// Serves one http listener until `stop`.
 pub(super) async fn serve(
     listener: TcpListener,
     hosts: PublicHosts,
+    entrance: Arc<Entrance>,
     stop: CancellationToken,
-) -> std::io::Result<()> {
+) {
     let hosts = Arc::new(hosts);
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let accept = async { (Arc::clone(&room).acquire_owned().await, listener.accept().await) };
-        let (place, socket) = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            (place, accepted) = accept => match accepted {
-                Ok((socket, _)) => (place, socket),
-                Err(error) => {
-                    tracing::warn!(%error, "an http connection was not accepted");
-                    sleep(OUT_OF_SOCKETS).await;
-                    continue;
-                }
-            },
-        };
-        let hosts = Arc::clone(&hosts);
+    while let Some(arrived) = stop.run_until_cancelled(entrance.accept(&listener)).await {
+        let (hosts, entrance) = (Arc::clone(&hosts), Arc::clone(&entrance));
         tokio::spawn(async move {
-            let _place = place;
+            let Some((socket, _, _place)) = entrance.introduced(arrived).await else { return };
             let answer = service_fn(|request| {
                 let answer = redirect(&hosts, &request);
                 async move { Ok::<_, Infallible>(answer) }
@@ -103,7 +87,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, hosts(), stop.clone()));
+        tokio::spawn(serve(listener, hosts(), crate::edge::test_listener::entrance(), stop.clone()));
         (TcpStream::connect(address).await.expect("connected"), stop)
     }
 

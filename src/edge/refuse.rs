@@ -39,6 +39,8 @@ pub(super) enum Refusal {
     HeadTooLarge,
     /// A longer address than the edge takes.
     TargetTooLong,
+    /// More requests than one visitor may send in a minute.
+    TooMany,
     /// The way to the app failed.
     Failure(Failure),
     /// The store cannot be reached.
@@ -108,6 +110,7 @@ pub(super) fn reply(refusal: Refusal, kind: RequestKind, sign_in: &str) -> Resul
     reply.head.set_status(status)?;
     match status {
         401 => reply.head.insert_header(WWW_AUTHENTICATE, "Bearer")?,
+        429 => reply.head.insert_header(RETRY_AFTER, "60")?,
         503 => reply.head.insert_header(RETRY_AFTER, "5")?,
         _ => {}
     }
@@ -131,6 +134,7 @@ fn page_for(refusal: Refusal, kind: RequestKind, sign_in: &str) -> TunnelPage<'_
         }
         Refusal::HeadTooLarge => TunnelPage::TooLarge,
         Refusal::TargetTooLong => TunnelPage::TooLong,
+        Refusal::TooMany => TunnelPage::TooMany,
         Refusal::Failure(Failure::Offline) => TunnelPage::Offline,
         Refusal::Failure(Failure::Outdated) => TunnelPage::Outdated,
         Refusal::Failure(Failure::Busy) => TunnelPage::Busy,
@@ -174,6 +178,7 @@ const fn slug(refusal: Refusal) -> &'static str {
         }
         Refusal::HeadTooLarge => "too-large",
         Refusal::TargetTooLong => "too-long",
+        Refusal::TooMany => "too-many-requests",
         Refusal::Failure(Failure::Offline) => "offline",
         Refusal::Failure(Failure::Outdated) => "desktop-outdated",
         Refusal::Failure(Failure::Busy) => "busy",
@@ -204,6 +209,7 @@ mod tests {
             Refusal::Method("GET"),
             Refusal::HeadTooLarge,
             Refusal::TargetTooLong,
+            Refusal::TooMany,
             Refusal::Failure(Failure::Offline),
             Refusal::Failure(Failure::Outdated),
             Refusal::Failure(Failure::Broken),

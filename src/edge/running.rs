@@ -121,7 +121,10 @@ impl Running {
         let tls = doors::for_tls(&house, settings, &certificates, Arc::clone(&passing))?;
         let conf = Arc::new(ServerConf { threads, max_retries: MAX_TRIES, ..ServerConf::default() });
         let gated = || Gated::new(Arc::clone(edge), FixedUpstreams::new(&settings.upstreams));
-        let door = |front| Door::new(&conf, gated(), front, edge.in_flight.clone(), settings.limits);
+        let door = |front| {
+            let entrance = Arc::clone(&edge.entrance);
+            Door::new(&conf, gated(), front, entrance, edge.in_flight.clone(), settings.limits)
+        };
         let https = door(Front::Tls(tls));
 
         let mut before = None;
@@ -140,7 +143,7 @@ impl Running {
         let (shutdown, watch) = watch::channel(false);
         let ready = sockets.ready();
         doors::for_commands(&house, settings, &ready, &stop)?;
-        doors::for_the_operator(&house, &sockets.admin, &listening)?;
+        doors::for_the_operator(&house, settings, &sockets.admin, &listening)?;
         for bound in &sockets.https {
             tokio::spawn(Arc::clone(&https).open(bound.listener()?, watch.clone()));
         }

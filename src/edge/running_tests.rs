@@ -17,7 +17,7 @@ use crate::access::sessions::SessionSettings;
 use crate::access::{Cause, Method, SignIn, Target};
 use crate::clock::Timestamp;
 use crate::deployer::WebauthnSettings;
-use crate::edge::{CertificateFiles, FixedUpstream, Limits, ListenSettings};
+use crate::edge::{CapSettings, CertificateFiles, FixedUpstream, Limits, ListenSettings, ProxySettings};
 use crate::names::{BaseDomain, DeviceId, TunnelId, UserName};
 use crate::tunnel::TunnelSettings;
 
@@ -99,10 +99,12 @@ impl Test {
             public_port: 443,
             data_dir: folder.path().to_owned(),
             browsers: Browsers::Tls,
-            listen: ListenSettings { https: vec![any], http: vec![any], admin: any },
+            listen: ListenSettings { https: vec![any], http: vec![any], admin: any, admin_hosts: Vec::new() },
             tls: CertificateFiles { cert: certificate.cert.clone(), key: certificate.key.clone() },
             webauthn: WebauthnSettings { rp_id: "deployer.patapim.test".into() },
             session: SessionSettings::default(),
+            caps: CapSettings::default(),
+            proxies: ProxySettings::default(),
             tunnel: TunnelSettings::default(),
             limits: Limits::default(),
             grace: Duration::from_secs(30),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Limits;
+use super::proxies::ProxySettings;
 use super::tls::CertificateFiles;
 use crate::access::sessions::SessionSettings;
 use crate::deployer::WebauthnSettings;
@@ -44,6 +45,36 @@ pub struct ListenSettings {
     pub http: Vec<SocketAddr>,
     /// Metrics and health.
     pub admin: SocketAddr,
+    /// The names that metrics and health may be asked for under, beside addresses and `localhost`.
+    pub admin_hosts: Vec<String>,
+}
+
+/// How much one visitor may have, and all together; 0 is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CapSettings {
+    /// Connections at once.
+    pub connections: u32,
+    /// Connections at once, of one address.
+    pub connections_per_address: u32,
+    /// Requests at once, on one connection of HTTP/2. There is always a limit.
+    pub streams_per_connection: u32,
+    /// Requests a minute, from one address.
+    pub requests_per_address: u32,
+    /// Requests a minute, under one session.
+    pub requests_per_session: u32,
+}
+
+impl Default for CapSettings {
+    /// One address may be a whole office's, or thousands of a provider's customers.
+    fn default() -> Self {
+        Self {
+            connections: 32_768,
+            connections_per_address: 16_384,
+            streams_per_connection: 100,
+            requests_per_address: 600_000,
+            requests_per_session: 600_000,
+        }
+    }
 }
 
 /// A tunnel that is served from a fixed address.
@@ -74,6 +105,10 @@ pub struct Settings {
     pub browsers: Browsers,
     /// Where the server listens.
     pub listen: ListenSettings,
+    /// How much a visitor may have.
+    pub caps: CapSettings,
+    /// What stands between visitors and the server.
+    pub proxies: ProxySettings,
     /// The certificate.
     pub tls: CertificateFiles,
     /// What passkeys are made for.
@@ -107,9 +142,10 @@ impl Settings {
             ("public_port", self.public_port != new.public_port),
             ("data_dir", self.data_dir != new.data_dir),
             ("listen", self.listen != new.listen),
+            ("proxies", self.proxies != new.proxies),
             ("webauthn.rp_id", self.webauthn.rp_id != new.webauthn.rp_id),
             ("tunnel", self.tunnel != new.tunnel),
-            ("limits", self.limits != new.limits),
+            ("limits", self.limits != new.limits || self.caps != new.caps),
             ("upstream", self.upstreams != new.upstreams),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()

@@ -37,7 +37,9 @@ pub(super) async fn answer(edge: &Edge, session: &mut Session, record: &mut Reco
     let Some(life) = record.life.clone() else {
         return Err(Error::explain(ErrorType::InternalError, "a request without a connection"));
     };
-    let site = route::site_of(&edge.hosts, session.req_header(), &life.connection);
+    let request = session.req_header();
+    let client = edge.entrance.proxies.visitor(life.connection.client(), &request.headers);
+    let site = route::site_of(&edge.hosts, request, &life.connection);
     record.crowd = Crowd::thin_out(session.req_header_mut())?;
     let refusal = if life.connection.course.is_cut() {
         // What came of the head may be answered, and nothing after it.
@@ -52,18 +54,21 @@ pub(super) async fn answer(edge: &Edge, session: &mut Session, record: &mut Reco
         }
         return refuse(session, refusal).await.map(|()| Passage::Answered);
     }
+    if edge.entrance.caps.request_of_address(client).is_err() {
+        return refuse(session, Refusal::TooMany).await.map(|()| Passage::Answered);
+    }
     match site {
         Site::Unknown => refuse(session, Refusal::Misdirected).await.map(|()| Passage::Answered),
         Site::Deployer => {
             record.for_deployer();
             let mut extensions = Extensions::new();
-            extensions.insert(Client { address: life.connection.client().to_string() });
+            extensions.insert(Client { address: client.to_string() });
             let router = tower::ServiceExt::<Request>::map_err(edge.deployer.clone(), |never| match never {});
             bridge::serve(session, router, extensions).await.map(|()| Passage::Answered)
         }
         Site::Tunnel(tunnel) => {
             record.for_tunnel(&tunnel);
-            tunnel_site::answer(edge, session, record, &tunnel, life.connection.client()).await
+            tunnel_site::answer(edge, session, record, &tunnel, client).await
         }
     }
 }

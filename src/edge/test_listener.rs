@@ -19,11 +19,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsConnector;
 
 use super::Limits;
+use super::caps::Caps;
 use super::connection::{AgentDoor, Door, Front, TlsFront};
 use super::drain::InFlight;
+use super::entrance::Entrance;
 use super::listen::Bound;
 use super::test_certificate::{self, Written};
 use super::tls::{CertificateFiles, CertificateStore, for_visitors};
+use super::{CapSettings, ProxySettings};
 use crate::names::{BaseDomain, PublicHosts, Scheme};
 
 pub(super) const TUNNEL_ALPN: &[u8] = b"test-tunnel/1";
@@ -32,6 +35,12 @@ pub(super) const HOST: &str = "deployer.patapim.test";
 pub(super) fn hosts() -> PublicHosts {
     let base = BaseDomain::parse("patapim.test").expect("a domain");
     PublicHosts::new(Scheme::Https, base, "deployer", 443).expect("hosts")
+}
+
+/// Without proxies, and with the usual limits.
+pub(super) fn entrance() -> Arc<Entrance> {
+    let caps = Arc::new(Caps::new(CapSettings::default()));
+    Arc::new(Entrance { caps, proxies: ProxySettings::default() })
 }
 
 /// A listener that runs until the test ends.
@@ -69,7 +78,7 @@ where
     let front = Front::Tls(TlsFront::new(visitors, Arc::new(for_agents), TUNNEL_ALPN, door, Arc::default()));
     let in_flight = InFlight::new();
     let conf = Arc::new(ServerConf { max_retries: 2, ..ServerConf::default() });
-    let door = Door::new(&conf, proxy, front, in_flight.clone(), Limits::default());
+    let door = Door::new(&conf, proxy, front, entrance(), in_flight.clone(), Limits::default());
     let socket = Bound::to(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
     let address = socket.address;
     let (shutdown, watch) = watch::channel(false);

@@ -47,6 +47,9 @@ pub(super) async fn answer(
     let allowed_origin = visit.allowed_origin.clone();
     let crowded = record.crowd.as_ref().is_some_and(Crowd::is_too_large);
     if let Step::Proxy(permit) = step {
+        if edge.entrance.caps.request_of_session(permit.session().id()).is_err() {
+            return site::refuse(session, Refusal::TooMany).await.map(|()| Passage::Answered);
+        }
         if crowded {
             return crowded_out(edge, session, record, tunnel, allowed_origin).await;
         }

@@ -13,6 +13,7 @@ use crate::rig::scene::Scene;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const ENHANCE_YOUR_CALM: u32 = 0xb;
+const REFUSED_STREAM: u8 = 7;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const DATA: u8 = 0;
@@ -107,17 +108,27 @@ async fn until_ended(visitor: &Visitor, url: &Url, flood: Flood) -> Option<u32> 
     reason(&heard)
 }
 
-/// The reason in the first GOAWAY among the frames of `heard`.
-fn reason(mut heard: &[u8]) -> Option<u32> {
-    while let [a, b, c, kind, rest @ ..] = heard {
-        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-        let payload = rest.get(5..5 + length)?;
-        if *kind == GOAWAY {
-            return Some(u32::from_be_bytes(payload.get(4..8)?.try_into().expect("four bytes")));
-        }
-        heard = &rest[5 + length..];
-    }
-    None
+/// A frame that the edge sent.
+struct Frame<'a> {
+    kind: u8,
+    stream: u32,
+    payload: &'a [u8],
+}
+
+/// The whole frames at the beginning of `heard`.
+fn frames(mut heard: &[u8]) -> impl Iterator<Item = Frame<'_>> {
+    std::iter::from_fn(move || {
+        let (&[a, b, c, kind, _, d, e, f, g], rest) = heard.split_first_chunk::<9>()?;
+        let payload = rest.get(..u32::from_be_bytes([0, a, b, c]) as usize)?;
+        heard = &rest[payload.len()..];
+        Some(Frame { kind, stream: u32::from_be_bytes([d, e, f, g]), payload })
+    })
+}
+
+/// The reason in the first GOAWAY of `heard`.
+fn reason(heard: &[u8]) -> Option<u32> {
+    let goaway = frames(heard).find(|one| one.kind == GOAWAY)?;
+    Some(u32::from_be_bytes(goaway.payload.get(4..8)?.try_into().expect("four bytes")))
 }
 
 /// How long the quickest of some visitors waits for an answer.
@@ -174,4 +185,27 @@ async fn a_head_that_unfolds_into_more_than_it_is_does_not() {
     let after = scene.edge.process.peak_kib();
     assert!(after < before + 96 * 1024, "{before} KiB before, {after} KiB at most");
     scene.echo().await;
+}
+
+#[tokio::test]
+async fn a_connection_has_so_many_requests_under_way() {
+    let setup = crate::rig::edge::Setup::default().with("[limits]\nstreams_per_connection = 3");
+    let scene = Scene::with(setup).await;
+    let url = scene.page("/");
+    let mut stream = scene.edge.visitor().h2().dial(&url, None).await.expect("a connection");
+    let post = head(&url, POST);
+    let begun = (0..4).flat_map(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &post)).collect::<Vec<_>>();
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &begun].concat()).await.expect("written");
+    let mut heard = Vec::new();
+    let refused = async {
+        loop {
+            stream.read_buf(&mut heard).await.expect("the edge goes on");
+            if let Some(refused) = frames(&heard).find(|one| one.kind == RST_STREAM) {
+                return (refused.stream, refused.payload.to_vec());
+            }
+        }
+    };
+    assert_eq!(within("the fourth to be refused", refused).await, (7, vec![0, 0, 0, REFUSED_STREAM]));
+    let settings = frames(&heard).find(|one| one.kind == SETTINGS).expect("the edge's own");
+    assert!(settings.payload.chunks(6).any(|one| one == [0, 3, 0, 0, 0, 3]), "{:?}", settings.payload);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::json;
 
-use crate::rig::edge::{Edge, program};
+use crate::rig::edge::{Edge, Setup, program};
 use crate::rig::journey::{BIND, DEPLOYER, SESSION, query};
 use crate::rig::process::{Process, finish, within};
 use crate::rig::scene::{NOT_OURS, Scene, with_parameter};
@@ -136,6 +136,28 @@ async fn health_and_metrics_are_on_the_operators_listener_and_nowhere_else() {
         assert_eq!(tricked.status, 421);
         let tricked = visitor.curl(&scene.edge.deployer(path)).header("x-forwarded-host", host).await;
         assert_eq!(tricked.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_page_whose_name_leads_to_the_operators_machine_reads_nothing_there() {
+    let edge = Setup::default().plan();
+    edge.rewrite("admin = ", "admin_hosts = [\"edge.internal\"]\nadmin = ");
+    let edge = edge.start().await;
+    let visitor = edge.visitor();
+    let port = edge.operator("/").port().expect("a port");
+    let deployer = edge.deployer("/").host_str().expect("a host").to_owned();
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        let ask = |host: &str| visitor.curl(&edge.operator(path)).header("host", host);
+        for host in ["evil.test", "127.0.0.1.evil.test", "localhost.evil.test", &deployer] {
+            for host in [host.to_owned(), format!("{host}:{port}")] {
+                let told = ask(&host).await.must_be(404).text();
+                assert!(!told.contains("patapim_edge_"), "{told}");
+            }
+        }
+        for host in ["localhost", "127.0.0.1", "[::1]", "edge.internal", "EDGE.internal"] {
+            ask(&format!("{host}:{port}")).await.must_be(200);
+        }
     }
 }
 

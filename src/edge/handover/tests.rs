@@ -87,7 +87,8 @@ impl Runs {
         let folder = tempfile::tempdir().expect("a folder");
         let (store, clock) = store_file::open(folder.path()).expect("a store");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listen = ListenSettings { https: vec![any, any], http: vec![any], admin: any };
+        let listen =
+            ListenSettings { https: vec![any, any], http: vec![any], admin: any, admin_hosts: Vec::new() };
         let estate = Arc::new(Estate {
             data_dir: folder.path().to_owned(),
             trail: Trail::open(folder.path(), Arc::clone(&store) as _, Arc::clone(&clock))

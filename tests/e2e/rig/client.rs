@@ -1,5 +1,6 @@
 //! A browser without a window: its cookies, the headers it sends, and everything a hostile client may change in them.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
@@ -10,8 +11,8 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -39,18 +40,34 @@ pub(crate) struct Visitor {
     pub(crate) cookies: Jar,
     http: Http,
     tls: [Arc<rustls::ClientConfig>; 2],
+    way: Way,
+}
+
+/// How a visitor's connections come to the edge.
+#[derive(Clone)]
+struct Way {
+    /// From which address of this machine.
+    from: Ipv4Addr,
+    /// What is said before the TLS handshake.
+    first: Vec<u8>,
 }
 
 impl Visitor {
     /// One that trusts `ca` and nobody else.
     pub(crate) fn trusting(ca: &Ca) -> Self {
         let tls = [ca.client(&["http/1.1"]), ca.client(&["h2"])];
-        Self { cookies: Jar::default(), http: Http::One, tls }
+        let way = Way { from: Ipv4Addr::LOCALHOST, first: Vec::new() };
+        Self { cookies: Jar::default(), http: Http::One, tls, way }
     }
 
     /// The same browser over HTTP/2.
     pub(crate) fn h2(&self) -> Self {
         Self { http: Http::Two, ..self.clone() }
+    }
+
+    /// The same browser, coming from another of this machine's addresses, where `first` is said before all else.
+    pub(crate) fn by_way_of(&self, from: [u8; 4], first: &[u8]) -> Self {
+        Self { way: Way { from: from.into(), first: first.to_vec() }, ..self.clone() }
     }
 
     /// Another browser, that knows nothing of this one's cookies.
@@ -131,8 +148,11 @@ impl Visitor {
     /// Dials `url` with the name `sni` in the TLS greeting.
     pub(crate) async fn dial(&self, url: &Url, sni: Option<&str>) -> std::io::Result<Box<dyn Stream>> {
         let port = url.port_or_known_default().expect("a web address");
-        let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((self.way.from, 0).into())?;
+        let mut tcp = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await?;
         tcp.set_nodelay(true)?;
+        tcp.write_all(&self.way.first).await?;
         if url.scheme() == "http" {
             return Ok(Box::new(tcp));
         }

@@ -132,6 +132,14 @@ impl Process {
         self.status_kib("VmHWM:")
     }
 
+    /// The processor time it has had, in the system's ticks: mostly a hundred a second.
+    pub(crate) fn ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("a live process");
+        let (_, after_name) = stat.rsplit_once(')').expect("a name in brackets");
+        let times = after_name.split_whitespace().skip(11).take(2);
+        times.map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+    }
+
     fn status_kib(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("a live process");
         let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a known field");

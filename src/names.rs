@@ -38,6 +38,11 @@ fn is_label(text: &str, longest: usize) -> bool {
         && bytes[bytes.len() - 1] != b'-'
 }
 
+/// A browser would show another name than this, or refuse it (RFC 5890 §2.3.2.1).
+fn is_encoded(label: &str) -> bool {
+    label.starts_with("xn--")
+}
+
 macro_rules! text_name {
     ($(#[$doc:meta])* $name:ident, $error:ident, $check:expr) => {
         $(#[$doc])*
@@ -90,11 +95,11 @@ macro_rules! text_name {
 
 text_name!(
     /// A tunnel's public name: one DNS label.
-    TunnelId, Label, |text| is_label(text, 63)
+    TunnelId, Label, |text| is_label(text, 63) && !is_encoded(text)
 );
 text_name!(
     /// A person's name at the edge. Short enough to begin a tunnel's label.
-    UserName, User, |text| is_label(text, 32)
+    UserName, User, |text| is_label(text, 32) && !is_encoded(text)
 );
 text_name!(
     /// The domain that the deployer and all tunnels live under.
@@ -303,6 +308,7 @@ mod tests {
             "deployer.patapim.test.",
             "",
             "ada_.tunnel.patapim.test",
+            "xn--80ak6aa92e.tunnel.patapim.test",
             "evil.test",
         ] {
             assert_eq!(hosts.site(other), Site::Unknown, "{other}");

@@ -40,12 +40,14 @@ test: lint test-needs gated-proxy ## Everything: lint, conf, then unit and end-t
 	@$(MAKE) -s fuzz TIME=$(BRIEFLY)
 	$(NEXTEST)
 
-# The doors that only the fuzz targets use are looked at with all the rest.
+# The doors that only the fuzz targets use are looked at with all the rest. The policy looks at what other systems need, too,
+# which a build here has no reason to fetch.
 lint: build-needs deny-needs ## Formatting, clippy, each program's features alone, and the dependency policy
 	$(CARGO) fmt --all --check
 	$(CLIPPY) --workspace --all-targets -- --cfg fuzzing -D warnings
 	$(CLIPPY) --no-default-features --features edge --lib --bins -- -D warnings
 	$(CLIPPY) --no-default-features --features agent --lib --bins -- -D warnings
+	$(CARGO) fetch --locked
 	$(DENY) --offline check bans licenses sources
 	@if compgen -G "$${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs/*/crates" >/dev/null; then $(DENY) --offline check advisories; \
 		else echo "No advisory database is at hand; make deny fetches it." >&2; fi

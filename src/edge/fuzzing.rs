@@ -30,7 +30,12 @@ pub fn site(hosts: &PublicHosts, said: Said<'_>, server_name: Option<&str>) -> O
         }
     }
     let peer = ([127, 0, 0, 1], 1).into();
-    let connection = Connection { peer, server_name: server_name.map(str::to_owned) };
+    let connection = Connection {
+        peer,
+        server_name: server_name.map(str::to_owned),
+        course: Default::default(),
+        limits: Default::default(),
+    };
     Some(route::site_of(hosts, &request, &connection))
 }
 

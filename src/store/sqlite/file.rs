@@ -1,35 +1,17 @@
 //! Opening the file: ours, of a version we know, whole, and not in anybody else's hands.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::clock::Timestamp;
-use crate::store::Revision;
+use super::layout::{self, APPLICATION_ID, Progress, VERSION};
+use super::log;
 
-/// "ptpm", in the file's header: by it `file(1)` and we know it.
-const APPLICATION_ID: i32 = 0x7074_706d;
-/// The layout below. A program refuses what is newer than it.
-pub(super) const VERSION: i64 = 1;
-const SCHEMA: &str = "
-    CREATE TABLE entries (
-        key        TEXT PRIMARY KEY NOT NULL,
-        value      BLOB NOT NULL,
-        revision   INTEGER NOT NULL,
-        expires_at INTEGER
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX entries_by_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;
-    CREATE TABLE progress (
-        only     INTEGER PRIMARY KEY CHECK (only = 0),
-        revision INTEGER NOT NULL,
-        moment   INTEGER NOT NULL
-    ) STRICT;
-    INSERT INTO progress VALUES (0, 0, 0);
-";
 const READERS: usize = 3;
 /// What SQLite, and we, keep beside a file.
 pub(super) const WAL: &str = "-wal";
@@ -118,8 +100,7 @@ impl Drop for Lock {
 pub(super) struct Opened {
     pub(super) writer: Connection,
     pub(super) readers: Vec<Connection>,
-    pub(super) revision: Revision,
-    pub(super) moment: Timestamp,
+    pub(super) progress: Progress,
     pub(super) lock: Lock,
 }
 
@@ -129,17 +110,18 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     if beside(path, RESTORING).try_exists().map_err(failed)? {
         return Err(OpenError::Halfway { path: path.to_owned() });
     }
+    is_plain(path).map_err(|fault| fault.at(path))?;
     let mut file = private().open(path).map_err(failed)?;
-    recognise(&mut file).map_err(failed)?.map_err(|fault| fault.at(path))?;
+    look(path, &mut file).map_err(|fault| fault.at(path))?;
     // Before SQLite makes its -wal and -shm files, to which it gives the mode of the file itself.
     file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
     drop(file);
-    let (writer, revision, moment) = check(path).map_err(|fault| fault.at(path))?;
+    let (writer, progress) = check(path).map_err(|fault| fault.at(path))?;
     let readers = (0..READERS)
         .map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
         .collect::<rusqlite::Result<_>>()
         .map_err(|error| Fault::from(error).at(path))?;
-    Ok(Opened { writer, readers, revision, moment, lock })
+    Ok(Opened { writer, readers, progress, lock })
 }
 
 pub(super) fn private() -> OpenOptions {
@@ -189,18 +171,40 @@ pub(super) fn recognise(file: &mut File) -> io::Result<Result<(), Fault>> {
     })
 }
 
-pub(super) fn check(path: &Path) -> Result<(Connection, Revision, Timestamp), Fault> {
-    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if tables == 0 {
-        // All of it or nothing, so that a crash leaves an empty file, which is as good as none. Not in WAL mode yet, so
-        // that it is in the file itself.
-        let making = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        making.pragma_update(None, "application_id", APPLICATION_ID)?;
-        making.pragma_update(None, "user_version", VERSION)?;
-        making.execute_batch(SCHEMA)?;
-        making.commit()?;
+/// Through a link two servers could have one file under two names, each with a lock of its own; and its log would be where
+/// the link leads.
+pub(super) fn is_plain(path: &Path) -> Result<(), Fault> {
+    let what = match path.symlink_metadata() {
+        Ok(about) if about.is_file() => return Ok(()),
+        Ok(about) if about.is_symlink() => "it is a link; let data_dir itself be where the file is to be",
+        Ok(about) if about.is_dir() => "it is a folder",
+        Ok(_) => "it is no ordinary file",
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    Err(Fault::Foreign(what.to_owned()))
+}
+
+/// Looks at the file at `path` and at its log before SQLite does.
+pub(super) fn look(path: &Path, file: &mut File) -> Result<(), Fault> {
+    recognise(file)??;
+    let wal = beside(path, WAL);
+    if file.metadata()?.len() > 0 {
+        return log::finding(&wal)?.map_or(Ok(()), |finding| Err(Fault::Corrupt(finding)));
     }
+    // SQLite would begin an empty file anew, and throw its log away.
+    match wal.symlink_metadata() {
+        Ok(left) if left.len() > 0 => {
+            Err(Fault::Corrupt("it is empty or missing, and its log is not".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn check(path: &Path) -> Result<(Connection, Progress), Fault> {
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // A file that is refused is left as it is, and its log beside it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version > VERSION {
         return Err(Fault::Newer(version));
@@ -209,33 +213,38 @@ pub(super) fn check(path: &Path) -> Result<(Connection, Revision, Timestamp), Fa
     if finding != "ok" {
         return Err(Fault::Corrupt(finding));
     }
-    connection.prepare("SELECT key, value, revision, expires_at FROM entries")?;
+    // Not in WAL mode yet, so that what is made is in the file itself.
+    layout::prepare(&mut connection, version)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version != VERSION {
+        return Err(Fault::Corrupt(format!("its layout has the number {version}")));
+    }
+    if let Some(finding) = layout::finding(&connection)? {
+        return Err(Fault::Corrupt(finding));
+    }
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(Fault::Io("its file system has no shared memory, which SQLite's WAL mode needs".into()));
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
-    let (revision, moment) = connection
-        .query_row("SELECT revision, moment FROM progress", [], |row| {
-            Ok((number(row.get(0)?), number(row.get(1)?)))
-        })
-        .map_err(|error| match error {
-            rusqlite::Error::QueryReturnedNoRows => {
-                Fault::Corrupt("its table `progress` is empty".to_owned())
-            }
-            other => other.into(),
-        })?;
-    Ok((connection, Revision(revision), Timestamp::from_millis(moment)))
+    // By the writer, which hears of it when that fails; SQLite by itself would not say.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // Before the log: SQLite ends the change of its mode only with the next statement.
+    let progress = Progress::of(&connection)?;
+    let progress = progress.ok_or_else(|| Fault::Corrupt("its table `progress` is empty".to_owned()))?;
+    begin_log_anew(&connection)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok((connection, progress))
 }
 
-/// SQLite's integers are signed. What does not fit is further away than anything we mean.
-pub(super) fn column(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// The way back of [`column`].
-pub(super) fn number(column: i64) -> u64 {
-    u64::try_from(column).unwrap_or(0)
+/// What the log says is written into the file and synced. After a sync that failed the system may show us a log that
+/// the disk does not have; nothing may be built on that.
+fn begin_log_anew(connection: &Connection) -> Result<(), Fault> {
+    let held: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if held {
+        tracing::warn!("another program is reading the store's file, so its log goes on; end that program");
+    }
+    Ok(())
 }
 
 #[derive(Debug)]
@@ -246,6 +255,12 @@ pub(super) enum Fault {
     Io(Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error.into())
+    }
+}
+
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
@@ -253,7 +268,9 @@ impl From<rusqlite::Error> for Fault {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
                 Self::Corrupt(error.to_string())
             }
-            _ => Self::Io(error.into()),
+            Some(_) => Self::Io(error.into()),
+            // A text that is none, a number that is none.
+            None => Self::Corrupt(error.to_string()),
         }
     }
 }

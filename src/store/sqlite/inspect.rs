@@ -6,7 +6,8 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
-use super::file::{self, Fault, RESTORING, VERSION, beside, number};
+use super::file::{self, Fault, RESTORING, beside};
+use super::layout::{self, VERSION, number};
 use crate::clock::Timestamp;
 use crate::store::Examination;
 
@@ -26,8 +27,8 @@ impl Inspection {
             return Err(OpenError::Halfway { path: path.to_owned() });
         }
         let opened = || {
-            file::recognise(&mut File::open(path).map_err(|error| Fault::Io(error.into()))?)
-                .map_err(|error| Fault::Io(error.into()))??;
+            file::is_plain(path)?;
+            file::look(path, &mut File::open(path)?)?;
             let connection = file::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
             if version > VERSION { Err(Fault::Newer(version)) } else { Ok(connection) }
@@ -52,17 +53,23 @@ impl Inspection {
 
 /// Checks all that `connection` sees, and says what it is.
 pub(super) fn examine(connection: &Connection) -> rusqlite::Result<Examination> {
-    let finding: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    let layout = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let entries: i64 = connection.query_row("SELECT count(*) FROM entries", [], |row| row.get(0))?;
-    let (revision, moment) = connection
+    let at_once = connection.unchecked_transaction()?;
+    let finding: String = at_once.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    let layout = at_once.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let entries: i64 = at_once.query_row("SELECT count(*) FROM entries", [], |row| row.get(0))?;
+    let (revision, moment) = at_once
         .query_row("SELECT revision, moment FROM progress", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let damage = match finding.as_str() {
+        "ok" if layout == VERSION => layout::finding(&at_once)?,
+        "ok" => None,
+        _ => Some(finding),
+    };
     Ok(Examination {
         layout,
         entries: number(entries),
         revision: number(revision),
         moment: Timestamp::from_millis(number(moment)),
         bytes: connection.path().and_then(|path| fs::metadata(path).ok()).map_or(0, |about| about.len()),
-        damage: (finding != "ok").then_some(finding),
+        damage,
     })
 }

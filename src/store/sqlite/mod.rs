@@ -15,7 +15,10 @@
 mod backup;
 mod feed;
 mod file;
+mod group;
 mod inspect;
+mod layout;
+mod log;
 mod readers;
 mod restore;
 mod writer;
@@ -53,16 +56,16 @@ impl SqliteFile {
     /// The latest moment that was written down while this file was served: what had expired by then stays expired, even
     /// if the machine's clock has been set back since.
     pub fn latest_moment(&self) -> Timestamp {
-        self.0.moment
+        self.0.progress.moment
     }
 
     /// Serves the file until the last `Arc` is dropped.
     pub fn start(self, clock: Arc<dyn Clock>) -> Arc<SqliteStore> {
-        let file::Opened { writer, readers, revision, moment, lock } = self.0;
-        let feed = Arc::new(feed::Feed::from(revision));
+        let file::Opened { writer, readers, progress, lock } = self.0;
+        let feed = Arc::new(feed::Feed::from(progress.revision));
         Arc::new(SqliteStore {
             readers: readers::Readers::start(readers, Arc::clone(&clock)),
-            writer: writer::Queue::start(writer, revision, moment, Arc::clone(&feed), clock),
+            writer: writer::Queue::start(writer, progress, Arc::clone(&feed), clock),
             feed,
             _lock: lock,
         })

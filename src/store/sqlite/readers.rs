@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tokio::sync::oneshot;
 
-use super::file::{column, number};
+use super::layout::{Written, column, number};
 use crate::clock::{Clock, Timestamp};
 use crate::store::{Entry, Key, Revision, Snapshot, StoreError};
 
@@ -78,7 +78,7 @@ impl Reader {
     pub(super) fn get(&mut self, key: Key) -> rusqlite::Result<Option<Entry>> {
         self.connection
             .prepare_cached(
-                "SELECT key, value, revision, expires_at FROM entries
+                "SELECT key, value, revision, expires_at, sum FROM entries
                  WHERE key = ?1 AND (expires_at IS NULL OR expires_at > ?2)",
             )?
             .query_row(params![&*key, column(self.clock.now().millis())], entry)
@@ -96,7 +96,7 @@ impl Reader {
             .query_row([], |row| Ok(Revision(number(row.get(0)?))))?;
         let entries = at_once
             .prepare_cached(
-                "SELECT key, value, revision, expires_at FROM entries
+                "SELECT key, value, revision, expires_at, sum FROM entries
                  WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) AND (expires_at IS NULL OR expires_at > ?3)
                  ORDER BY key",
             )?
@@ -107,11 +107,12 @@ impl Reader {
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let Written { key, value, revision, expires_at, .. } = Written::read(row)?;
     Ok(Entry {
-        key: Key::new(row.get::<_, String>(0)?),
-        value: Bytes::from(row.get::<_, Vec<u8>>(1)?),
-        revision: Revision(number(row.get(2)?)),
-        expires_at: row.get::<_, Option<i64>>(3)?.map(|at| Timestamp::from_millis(number(at))),
+        key: Key::new(key),
+        value: Bytes::from(value),
+        revision: Revision(number(revision)),
+        expires_at: expires_at.map(|at| Timestamp::from_millis(number(at))),
     })
 }
 

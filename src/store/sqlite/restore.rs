@@ -23,6 +23,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::OpenError;
 use super::backup::sync_folder;
 use super::file::{self, Fault, Lock, RESTORING, SHM, WAL, beside};
+use super::layout::{self, Progress};
 use crate::clock::Timestamp;
 use crate::store::Key;
 
@@ -152,7 +153,8 @@ impl Restore<'_> {
     /// Makes the file that is going to be served.
     fn prepare(&self, incoming: &Path) -> Result<Restored, RestoreError> {
         self.copy(incoming)?;
-        let (mut copy, _, as_of) = file::check(incoming).map_err(|fault| self.refusal(fault))?;
+        let (mut copy, Progress { moment: as_of, .. }) =
+            file::check(incoming).map_err(|fault| self.refusal(fault))?;
         let whole: String = copy
             .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
             .map_err(|error| self.refusal(error.into()))?;
@@ -204,6 +206,7 @@ impl Restore<'_> {
         )?;
         ending.execute("UPDATE main.progress SET revision = revision + 1", [])?;
         let kept: i64 = ending.query_row("SELECT count(*) FROM main.entries", [], |row| row.get(0))?;
+        layout::summed_up(&ending)?;
         ending.commit()?;
         Ok((usize::try_from(kept).unwrap_or_default(), ended))
     }
@@ -228,10 +231,11 @@ impl Restore<'_> {
         let mut rows = carried.query([self.carried])?;
         while let Some(row) = rows.next()? {
             adding.execute(
-                "INSERT OR IGNORE INTO entries SELECT ?1, ?2, revision, NULL FROM progress",
+                "INSERT OR IGNORE INTO entries SELECT ?1, ?2, revision, NULL, 0 FROM progress",
                 (row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?),
             )?;
         }
+        layout::summed_up(&adding)?;
         adding.commit()?;
         Ok(back)
     }

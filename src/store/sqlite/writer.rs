@@ -1,21 +1,21 @@
 //! Writing: one thread, which takes all that waits and makes it durable with one `fsync`.
 //!
-//! A transaction's conditions are read before any of its changes is made, so one that conflicts leaves nothing to undo,
-//! and a group needs no savepoints: its statements fail together or not at all.
+//! Now and then it has the log written into the file ([`Writer::shorten_log`]). SQLite would do that by itself, and keep
+//! silent where it fails.
 
-use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::feed::Feed;
-use super::file::{column, number};
+use super::group::{self, Failure, Written};
+use super::layout::Progress;
 use crate::clock::{Clock, Timestamp};
-use crate::store::{Change, Commit, Cond, Entry, Key, MAX_VALUE, Op, Revision, StoreError, Tx};
+use crate::store::{Change, Commit, MAX_VALUE, Op, StoreError, Tx};
 
 /// How many commits may wait; the next one waits for its place without blocking a thread.
 const QUEUE: usize = 4096;
@@ -25,6 +25,9 @@ const GROUP: usize = 512;
 const TICK: Duration = Duration::from_millis(250);
 /// How far the recorded moment may lag behind the clock while nothing is written.
 const MOMENT_LAG: Duration = Duration::from_secs(15);
+/// How long the log may grow, in pages, roughly.
+const LONGEST_LOG: usize = 1000;
+const PAGE: usize = 4096;
 
 type Answer = Result<Commit, StoreError>;
 
@@ -48,8 +51,7 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn start(
         connection: Connection,
-        revision: Revision,
-        moment: Timestamp,
+        progress: Progress,
         feed: Arc<Feed>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -57,8 +59,8 @@ impl Queue {
         let distrust = Arc::new(OnceLock::new());
         let writer = Writer {
             connection,
-            revision,
-            moment,
+            progress,
+            logged: 0,
             // Whatever expired while nobody served the file is swept at once.
             next_expiry: Some(Timestamp::default()),
             failing: false,
@@ -113,9 +115,10 @@ impl Drop for Queue {
 
 struct Writer {
     connection: Connection,
-    revision: Revision,
-    /// The moment last recorded in the file.
-    moment: Timestamp,
+    /// What was last recorded in the file.
+    progress: Progress,
+    /// How many pages went to the log since it was last written into the file, roughly.
+    logged: usize,
     next_expiry: Option<Timestamp>,
     /// The last write failed; so that the log has one line for it, not four a second.
     failing: bool,
@@ -157,30 +160,48 @@ impl Writer {
             return Err(StoreError::Unapplied(why.clone()));
         }
         // Taken after the group was: none of it was asked for later than this.
-        let now = self.clock.now().max(self.moment);
+        let now = self.clock.now().max(self.progress.moment);
         let sweep = self.next_expiry.is_some_and(|at| at <= now);
-        let must_write = probe || sweep || now.since(self.moment) >= MOMENT_LAG;
+        let must_write = probe || sweep || now.since(self.progress.moment) >= MOMENT_LAG;
         if txs.is_empty() && !must_write {
             return Ok(Vec::new());
         }
-        let written = group(&mut self.connection, self.revision, now, txs, must_write);
-        let Written { commits, changes, durable, revision, next_expiry } = match written {
+        let written = group::write(&mut self.connection, self.progress, now, txs, must_write);
+        let Written { commits, changes, durable, progress, next_expiry } = match written {
             Ok(written) => written,
             Err(failure) => return Err(self.failed(&failure)),
         };
-        if durable {
-            self.moment = now;
-        }
-        self.revision = revision;
+        self.progress = progress;
         self.next_expiry = next_expiry;
+        if durable {
+            self.logged += 1 + changes.iter().map(pages).sum::<usize>();
+        }
         if !changes.is_empty() {
             // Not for a mere probe: it needs no new page, and succeeds on a disk that is all but full.
             if std::mem::take(&mut self.failing) {
                 tracing::info!("the store takes writes again");
             }
-            self.feed.publish(changes, revision);
+            self.feed.publish(changes, self.progress.revision);
         }
+        self.shorten_log();
         Ok(commits)
+    }
+
+    /// Writes into the file what the log says, once that is long. All of it is durable, so a full disk can wait; after any
+    /// other failure the file is not believed any more.
+    fn shorten_log(&mut self) {
+        if self.logged < LONGEST_LOG {
+            return;
+        }
+        self.logged = 0;
+        let written = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        match written {
+            Ok(()) => {}
+            Err(error) if is_passing(&error) => {
+                tracing::warn!(%error, "the store's log could not be shortened yet, and grows");
+            }
+            Err(error) => drop(self.distrusted(&error)),
+        }
     }
 
     /// A full disk and a file that somebody else holds are over some time. After anything else, a failed `fsync` before
@@ -188,166 +209,32 @@ impl Writer {
     /// read the file afresh.
     fn failed(&mut self, failure: &Failure) -> StoreError {
         let (Failure::Before(error) | Failure::AtCommit(error)) = failure;
-        let passing = matches!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-        ) && self.connection.is_autocommit();
-        if passing {
+        if is_passing(error) && self.connection.is_autocommit() {
             if !std::mem::replace(&mut self.failing, true) {
                 tracing::error!(%error, "the store cannot write; it goes on trying");
             }
             return StoreError::Unapplied(error.to_string());
         }
-        let why = format!("a write failed ({error}); mend the disk, then restart patapim-edge");
-        tracing::error!(%error, "the store could not write and takes no more writes until a restart; mend the disk first");
-        let _ = self.distrust.set(why.clone());
+        let why = self.distrusted(error);
         match failure {
             Failure::Before(_) => StoreError::Unapplied(why),
             Failure::AtCommit(_) => StoreError::Unknown(why),
         }
     }
-}
 
-enum Failure {
-    /// Surely nothing was written.
-    Before(rusqlite::Error),
-    /// The `COMMIT` itself failed. Where the disk was full the commit's last frame is not whole, and a frame that is not
-    /// whole is not read back; where it was anything else, it may have been written.
-    AtCommit(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Before(error)
+    fn distrusted(&self, error: &rusqlite::Error) -> String {
+        tracing::error!(%error, "the store could not write and takes no more writes until a restart; mend the disk first");
+        let why = format!("a write failed ({error}); mend the disk, then restart patapim-edge");
+        self.distrust.get_or_init(|| why).clone()
     }
 }
 
-struct Written {
-    commits: Vec<Commit>,
-    changes: Vec<Change>,
-    durable: bool,
-    revision: Revision,
-    next_expiry: Option<Timestamp>,
+fn is_passing(error: &rusqlite::Error) -> bool {
+    let passing = [ErrorCode::DiskFull, ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
+    error.sqlite_error_code().is_some_and(|code| passing.contains(&code))
 }
 
-fn group(
-    connection: &mut Connection,
-    revision: Revision,
-    now: Timestamp,
-    txs: Vec<Tx>,
-    must_write: bool,
-) -> Result<Written, Failure> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut group = Group { transaction, revision, now, changes: Vec::new() };
-    group.sweep()?;
-    let commits = txs.into_iter().map(|tx| group.apply(tx)).collect::<rusqlite::Result<_>>()?;
-    let Group { transaction, revision, changes, .. } = group;
-    let next_expiry = transaction
-        .prepare_cached("SELECT min(expires_at) FROM entries WHERE expires_at IS NOT NULL")?
-        .query_row([], |row| row.get::<_, Option<i64>>(0))?
-        .map(|at| Timestamp::from_millis(number(at)));
-    let durable = must_write || !changes.is_empty();
-    if durable {
-        transaction
-            .prepare_cached("UPDATE progress SET revision = ?1, moment = ?2")?
-            .execute(params![column(revision.0), column(now.millis())])?;
-        transaction.commit().map_err(Failure::AtCommit)?;
-    }
-    Ok(Written { commits, changes, durable, revision, next_expiry })
-}
-
-/// The transactions that become durable together.
-struct Group<'a> {
-    transaction: Transaction<'a>,
-    revision: Revision,
-    now: Timestamp,
-    changes: Vec<Change>,
-}
-
-impl Group<'_> {
-    /// Removes what has expired, so that its end is told before what comes in its place.
-    fn sweep(&mut self) -> rusqlite::Result<()> {
-        let revision = Revision(self.revision.0 + 1);
-        let mut statement =
-            self.transaction.prepare_cached("DELETE FROM entries WHERE expires_at <= ?1 RETURNING key")?;
-        let gone = statement.query_map([column(self.now.millis())], |row| row.get::<_, String>(0))?;
-        for key in gone {
-            self.changes.push(Change::Gone(Key::new(key?), revision));
-            self.revision = revision;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, tx: Tx) -> rusqlite::Result<Commit> {
-        for cond in &tx.conds {
-            let holds = match cond {
-                Cond::Absent(key) => self.revision_of(key)?.is_none(),
-                Cond::Present(key) => self.revision_of(key)?.is_some(),
-                Cond::AtRevision(key, revision) => self.revision_of(key)? == Some(*revision),
-            };
-            if !holds {
-                return Ok(Commit::Conflict);
-            }
-        }
-        let revision = Revision(self.revision.0 + 1);
-        for op in last_on_each_key(tx.ops) {
-            let change = match op {
-                Op::Put { key, value, expires_at } => {
-                    let entry = Entry { key, value, revision, expires_at };
-                    self.put(&entry)?;
-                    Change::Put(entry)
-                }
-                Op::Delete(key) => {
-                    if !self.delete(&key)? {
-                        continue;
-                    }
-                    Change::Gone(key, revision)
-                }
-            };
-            self.changes.push(change);
-            self.revision = revision;
-        }
-        Ok(Commit::Applied(self.revision))
-    }
-
-    fn revision_of(&self, key: &Key) -> rusqlite::Result<Option<Revision>> {
-        self.transaction
-            .prepare_cached(
-                "SELECT revision FROM entries WHERE key = ?1 AND (expires_at IS NULL OR expires_at > ?2)",
-            )?
-            .query_row(params![&**key, column(self.now.millis())], |row| Ok(Revision(number(row.get(0)?))))
-            .optional()
-    }
-
-    fn put(&self, entry: &Entry) -> rusqlite::Result<()> {
-        let expires_at = entry.expires_at.map(|at| column(at.millis()));
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO entries (key, value, revision, expires_at) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (key) DO UPDATE
-                 SET value = excluded.value, revision = excluded.revision, expires_at = excluded.expires_at",
-            )?
-            .execute(params![&*entry.key, &*entry.value, column(entry.revision.0), expires_at])
-            .map(drop)
-    }
-
-    fn delete(&self, key: &Key) -> rusqlite::Result<bool> {
-        let deleted =
-            self.transaction.prepare_cached("DELETE FROM entries WHERE key = ?1")?.execute([&**key])?;
-        Ok(deleted > 0)
-    }
-}
-
-/// Of several on one key only the last has an effect that anyone can see, as the transaction is atomic.
-fn last_on_each_key(mut ops: Vec<Op>) -> Vec<Op> {
-    let key = |op: &Op| match op {
-        Op::Put { key, .. } | Op::Delete(key) => key.clone(),
-    };
-    if ops.len() > 1 {
-        let mut seen = HashSet::new();
-        ops.reverse();
-        ops.retain(|op| seen.insert(key(op)));
-        ops.reverse();
-    }
-    ops
+/// How many pages a change writes: its leaf, with what it takes of others, and the index's.
+fn pages(change: &Change) -> usize {
+    2 + if let Change::Put(entry) = change { entry.value.len() / PAGE } else { 0 }
 }

@@ -1,6 +1,7 @@
 //! What every engine promises, and what only the embedded one does.
 
 mod crash;
+mod damage;
 mod opening;
 mod restoring;
 

@@ -6,6 +6,7 @@
 //! addresses, `localhost`, and names that the operator chose are served: a page has no way to ask for those and read the
 //! answer. Each connection takes one request and some seconds at most; health must answer when all else is in trouble.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,9 +33,8 @@ use crate::access::Sessions;
 use crate::clock::Clock;
 use crate::metrics::{CONTENT_TYPE, metrics};
 use crate::store::Store;
+use crate::trail::Trail;
 
-/// How long the store may take to show that it takes writes.
-const STORE_PATIENCE: Duration = Duration::from_secs(1);
 /// From the accepted socket to the end of its one answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Connections at once; more wait to be accepted.
@@ -43,10 +43,13 @@ const CONNECTIONS: usize = 32;
 const LONGEST_HEAD: usize = 16 * 1024;
 /// What is waited when no socket can be had.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(50);
+/// How long the store, or the trail, may take to show that it takes writes.
+const DISK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What decides whether the server takes traffic.
 pub(super) struct Readiness {
     store: Arc<dyn Store>,
+    trail: Arc<Trail>,
     certificate: Option<Arc<CertificateStore>>,
     clock: Arc<dyn Clock>,
     draining: AtomicBool,
@@ -55,10 +58,11 @@ pub(super) struct Readiness {
 impl Readiness {
     pub(super) fn new(
         store: Arc<dyn Store>,
+        trail: Arc<Trail>,
         certificate: Option<Arc<CertificateStore>>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        Arc::new(Self { store, certificate, clock, draining: AtomicBool::new(false) })
+        Arc::new(Self { store, trail, certificate, clock, draining: AtomicBool::new(false) })
     }
 
     /// From now on, it does not: load balancers should look elsewhere.
@@ -74,14 +78,22 @@ impl Readiness {
         if let Some(certificate) = &self.certificate {
             certificate.in_time(now).map_err(|out_of_time| out_of_time.to_string())?;
         }
-        match timeout(STORE_PATIENCE, self.store.ready()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "not ready");
-                Err("the store takes no writes: see the log".to_owned())
-            }
-            Err(_) => Err("the store does not answer".to_owned()),
+        takes_writes("the store", self.store.ready()).await?;
+        takes_writes("the audit trail", self.trail.ready()).await
+    }
+}
+
+async fn takes_writes<E: Display>(
+    what: &str,
+    ready: impl Future<Output = Result<(), E>>,
+) -> Result<(), String> {
+    match timeout(DISK_PATIENCE, ready).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready");
+            Err(format!("{what} takes no writes: see the log"))
         }
+        Err(_) => Err(format!("{what} does not answer")),
     }
 }
 

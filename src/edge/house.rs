@@ -48,8 +48,6 @@ impl House {
         let accounts = Accounts::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&entropy));
         check_rp_id(&accounts, &settings.webauthn.rp_id).await?;
         claim_upstreams(&accounts, settings).await?;
-        let readiness =
-            Readiness::new(Arc::clone(&store), Some(Arc::clone(&certificates)), Arc::clone(&clock));
         let keys = Arc::new(KeyRing::open(&settings.data_dir, &*clock, &*entropy)?);
         let sessions = Sessions::open(
             Arc::clone(&store),
@@ -62,6 +60,12 @@ impl House {
         .await?;
         let assertor = Arc::new(Assertor::open(&settings.data_dir, hosts.clone(), &*clock, &*entropy)?);
         let trail = Trail::open(&settings.data_dir, Arc::clone(&store), Arc::clone(&clock)).await?;
+        let readiness = Readiness::new(
+            Arc::clone(&store),
+            Arc::clone(&trail),
+            Some(Arc::clone(&certificates)),
+            Arc::clone(&clock),
+        );
         trail.record(Event::new(Act::Started).named(env!("CARGO_PKG_VERSION"))).await?;
         let registry = Registry::new();
         let leaving = CancellationToken::new();

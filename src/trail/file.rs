@@ -1,17 +1,18 @@
 //! The file: opened and mended once, then only appended to.
 //!
-//! A crash can leave a line without its end. Nobody was told that it is written, so it is set aside in a file beside, and
-//! said so in the trail. Anything else that does not fit was somebody's doing, or a disk's: it stays where it is, as
-//! evidence, and the trail goes on behind it.
+//! A crash can leave a line without its end, and a power cut holes in what was not synced. Nobody was told that it is
+//! written, so it is set aside in a file beside, and said so in the trail. Anything else that does not fit was somebody's
+//! doing, or a disk's: it stays where it is, as evidence, and the trail goes on behind it.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::chain::{Head, LONGEST_LINE, Parts, Step, Walk};
 use super::event::{Act, Event};
+use super::writer::GROUP;
 use crate::names::UserId;
 
 /// The file of the trail, open for appending.
@@ -41,6 +42,7 @@ pub(super) struct Opened {
 
 /// Opens the file at `path`; `kept` is what the store knows of its end.
 pub(super) fn open(path: &Path, kept: Option<Head>) -> io::Result<Opened> {
+    is_plain(path)?;
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
         tracing::warn!(path = %path.display(), "the audit trail could be read by others; now it cannot");
@@ -67,7 +69,7 @@ pub(super) fn open(path: &Path, kept: Option<Head>) -> io::Result<Opened> {
     }
     let mut walk = Walk::after(kept, file.try_clone()?)?;
     let (mut found, mut flaw, mut last) = (Vec::new(), None, kept.seq);
-    let torn = loop {
+    let mut torn = loop {
         match walk.next()? {
             Step::Follows { user } if flaw.is_none() => {
                 last = walk.head().seq;
@@ -83,15 +85,21 @@ pub(super) fn open(path: &Path, kept: Option<Head>) -> io::Result<Opened> {
         }
     };
     let mut length = file.metadata()?.len();
+    if flaw.is_some()
+        && let Some(rest) = left_by_a_power_cut(&file, walk.head().end, length)?
+    {
+        (torn, flaw) = (Some(rest), None);
+    }
     if let Some(bytes) = torn {
         length -= bytes.len() as u64;
         set_aside(path, &bytes)?;
         file.set_len(length)?;
         file.sync_all()?;
-        let what = format!("a line of {} bytes had no end and was set aside", bytes.len());
+        let what = format!("a crash left {} bytes that are no whole lines; they were set aside", bytes.len());
         tracing::warn!(path = %path.display(), what, "the audit trail was mended");
         incidents.push(Event::new(Act::TrailRepaired).because(what));
     }
+    sync_again(path, kept.end, length)?;
     let head = match flaw {
         None => walk.head(),
         Some((kind, before)) => {
@@ -104,6 +112,47 @@ pub(super) fn open(path: &Path, kept: Option<Head>) -> io::Result<Opened> {
         found,
         incidents,
     })
+}
+
+/// A link could lead to where nothing is kept.
+fn is_plain(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(about) if !about.is_file() => Err(io::Error::other("it is a link, a folder or no ordinary file")),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// From the first byte that does not follow to the end, where that is what a power cut leaves: zeros in the place of what
+/// had not come to the disk, which was not acknowledged. No line of ours has any.
+fn left_by_a_power_cut(file: &File, from: u64, end: u64) -> io::Result<Option<Vec<u8>>> {
+    let longest = LONGEST_LINE * GROUP as u64;
+    let Some(length) = end.checked_sub(from).filter(|length| *length <= longest) else { return Ok(None) };
+    let mut rest = vec![0; usize::try_from(length).unwrap_or_default()];
+    file.read_exact_at(&mut rest, from)?;
+    Ok(rest.contains(&0).then_some(rest))
+}
+
+/// After a sync that failed the system may show us lines that the disk does not have, and a later sync would leave them
+/// out. What the store does not know to be on the disk is written once more.
+fn sync_again(path: &Path, from: u64, end: u64) -> io::Result<()> {
+    if from >= end {
+        return Ok(());
+    }
+    // One that appends would append this as well.
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut bytes = vec![0; 256 * 1024];
+    let mut at = from;
+    while at < end {
+        let most = usize::try_from(end - at).map_or(bytes.len(), |left| left.min(bytes.len()));
+        let read = file.read_at(&mut bytes[..most], at)?;
+        if read == 0 {
+            break;
+        }
+        file.write_all_at(&bytes[..read], at)?;
+        at += read as u64;
+    }
+    file.sync_all()
 }
 
 fn damaged(path: &Path, what: String) -> Event {
@@ -159,9 +208,20 @@ impl TrailFile {
         Arc::clone(&self.distrust)
     }
 
+    /// What is written goes where people look for it, and stays there.
+    pub(super) fn in_place(&self) -> io::Result<()> {
+        let gone = || io::Error::other("its file was moved away, replaced or removed; restart the server");
+        let (ours, named) = (self.file.metadata()?, std::fs::metadata(&self.path).map_err(|_| gone())?);
+        if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) { Ok(()) } else { Err(gone()) }
+    }
+
     /// Where the next line will begin. Whoever else wrote to the file may have left it without an end of line.
     pub(super) fn next_start(&mut self) -> io::Result<u64> {
-        let length = self.length()?;
+        let about = self.file.metadata()?;
+        if about.is_file() && about.nlink() == 0 {
+            return Err(io::Error::other("its file was removed; restart the server"));
+        }
+        let length = about.len();
         if length == self.head.end || length == 0 {
             return Ok(length);
         }
@@ -174,11 +234,14 @@ impl TrailFile {
         self.length()
     }
 
+    /// An error: its sync has failed.
+    pub(super) fn trusted(&self) -> Result<(), Fault> {
+        self.distrust.get().map_or(Ok(()), |why| Err(Fault::Distrusted(why.clone())))
+    }
+
     /// Appends `lines`, the last of which is `head`; they began at `start`. When this returns they are on the disk.
     pub(super) fn append(&mut self, lines: &[u8], start: u64, head: Head) -> Result<(), Fault> {
-        if let Some(why) = self.distrust.get() {
-            return Err(Fault::Distrusted(why.clone()));
-        }
+        self.trusted()?;
         if let Err(error) = self.file.write_all(lines) {
             // Part of them may be there: a full disk takes what fits.
             return Err(match self.file.set_len(start) {

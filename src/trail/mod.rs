@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot, watch};
 
 mod chain;
@@ -86,6 +87,8 @@ pub struct Trail {
     index: Arc<Mutex<Index>>,
     strangers: Mutex<Strangers>,
     distrust: Arc<OnceLock<String>>,
+    /// Why the last line could not be written, if it could not.
+    unwritten: Arc<ArcSwapOption<String>>,
     path: PathBuf,
     clock: Arc<dyn Clock>,
 }
@@ -123,10 +126,13 @@ impl Trail {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (told, head) = watch::channel(opened.file.head());
         let distrust = opened.file.distrust();
-        let writer = Writer::new(opened.file, Arc::clone(&index), told, Arc::clone(&clock));
+        let unwritten = Arc::new(ArcSwapOption::empty());
+        let writer =
+            Writer::new(opened.file, Arc::clone(&index), told, Arc::clone(&unwritten), Arc::clone(&clock));
         writer::start(writer, jobs).map_err(|error| unreadable(error.to_string()))?;
         let strangers = Mutex::new(Strangers::default());
-        let trail = Arc::new(Self { queue, head: head.clone(), index, strangers, distrust, path, clock });
+        let trail =
+            Arc::new(Self { queue, head: head.clone(), index, strangers, distrust, unwritten, path, clock });
         tokio::spawn(keep(Arc::downgrade(&trail), Arc::clone(&trail.index), head, store));
         for incident in opened.incidents {
             trail.record(incident).await?;
@@ -164,9 +170,29 @@ impl Trail {
         due.into_iter().for_each(|event| self.hand_over(event));
     }
 
-    /// Whether what is written can still be believed. To be asked before an act, so that none is done in vain.
+    /// Whether what is written can still be believed, and the last line could be written. To be asked before an act, so
+    /// that none is done in vain.
     pub fn trusted(&self) -> Result<(), TrailError> {
-        self.distrust.get().map_or(Ok(()), |why| Err(TrailError::Distrusted(why.clone())))
+        if let Some(why) = self.distrust.get() {
+            return Err(TrailError::Distrusted(why.clone()));
+        }
+        let unwritten = self.unwritten.load_full();
+        unwritten.map_or(Ok(()), |why| Err(TrailError::Unwritten(String::clone(&why))))
+    }
+
+    /// Has it tried again whether a line can be written, where the last one could not: with acts refused nobody else does.
+    fn try_again(&self) {
+        if self.unwritten.load().is_some() {
+            // Where the queue is full there is something to try with; the answer is in the log.
+            let _ = self.queue.try_send(Job::Probe(oneshot::channel().0));
+        }
+    }
+
+    /// Answers once it is known whether an act can be written down now; for `/readyz`.
+    pub async fn ready(&self) -> Result<(), TrailError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Job::Probe(answer)).await.map_err(|_| TrailError::Closed)?;
+        answered.await.map_err(|_| TrailError::Closed)?
     }
 
     /// Where the trail ends, and how long its file is, at one moment between two writes.
@@ -240,6 +266,7 @@ async fn keep(
             _ = ticks.tick() => {
                 let Some(trail) = trail.upgrade() else { return };
                 trail.write_counts();
+                trail.try_again();
                 continue;
             }
         }

@@ -143,6 +143,45 @@ async fn a_torn_line_is_set_aside_at_start_and_the_chain_goes_on() {
 }
 
 #[tokio::test]
+async fn what_a_power_cut_left_of_lines_that_were_not_synced_is_set_aside() {
+    let desk = Desk::new();
+    let trail = desk.open().await;
+    ten(&trail).await;
+    desk.kept(&trail).await;
+    let known = desk.store.get(&Key::new(HEAD)).await.expect("read").expect("there").value;
+    ten(&trail).await;
+    desk.kept(&trail).await;
+    drop(trail);
+    // The power went before the store knew of the last ten.
+    desk.store.commit(Tx::new().put(Key::new(HEAD), known)).await.expect("written");
+    // A sector of it did not come to the disk; what is behind it did.
+    let mut bytes = fs::read(desk.path()).expect("a file");
+    let line = desk.lines()[..16].iter().map(|line| line.len() + 1).sum::<usize>();
+    bytes[line + 30..line + 90].fill(0);
+    fs::write(desk.path(), &bytes).expect("written");
+
+    let trail = desk.open().await;
+    trail.record(Event::new(Act::UserAdded)).await.expect("recorded");
+    assert_eq!(flaw(&trail).await, None);
+    let lines = desk.lines();
+    assert!(lines.len() == 18 && lines[16].contains("trail-repaired"), "{lines:?}");
+    let aside = fs::read(desk.path().with_extension("torn")).expect("set aside");
+    assert_eq!(aside[..aside.len() - 1], bytes[line..]);
+}
+
+#[tokio::test]
+async fn a_trail_whose_file_was_removed_refuses_acts_and_says_so_before() {
+    let desk = Desk::new();
+    let trail = desk.open().await;
+    trail.ready().await.expect("ready");
+    fs::remove_file(desk.path()).expect("there");
+    assert!(matches!(trail.ready().await, Err(TrailError::Unwritten(_))));
+    assert!(trail.trusted().is_ok(), "nothing was tried yet");
+    assert!(matches!(trail.record(Event::new(Act::UserAdded)).await, Err(TrailError::Unwritten(_))));
+    assert!(matches!(trail.trusted(), Err(TrailError::Unwritten(_))));
+}
+
+#[tokio::test]
 async fn what_was_cut_off_while_nobody_watched_is_missed_for_ever() {
     let desk = Desk::new();
     let trail = desk.open().await;

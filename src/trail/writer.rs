@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chain::{Head, seal};
-use super::event::Event;
+use super::event::{Act, Event};
 use super::file::TrailFile;
 use super::{TrailError, lock};
 use crate::clock::Clock;
 use crate::names::UserId;
 
 /// The largest group that is synced together.
-const GROUP: usize = 512;
+pub(super) const GROUP: usize = 512;
 
 /// Where the trail ends, and how long its file is.
 pub(super) type Measured = (Head, u64);
@@ -25,6 +26,8 @@ type Asked = oneshot::Sender<Measured>;
 pub(super) enum Job {
     /// To write an event; whoever waits for it hears when it is durable.
     Write(Box<Event>, Option<oneshot::Sender<Result<(), TrailError>>>),
+    /// To say whether an event can be written now.
+    Probe(oneshot::Sender<Result<(), TrailError>>),
     /// To say how things stand between two writes.
     Measure(oneshot::Sender<Measured>),
     /// To let go of the file, say so, and go on as it is told then. What comes meanwhile waits.
@@ -84,8 +87,8 @@ pub(super) struct Writer {
     index: Arc<Mutex<Index>>,
     told: watch::Sender<Head>,
     clock: Arc<dyn Clock>,
-    /// The last write failed; so that the log has one line for it.
-    failing: bool,
+    /// Why the last write failed, if it did.
+    unwritten: Arc<ArcSwapOption<String>>,
 }
 
 impl Writer {
@@ -93,16 +96,18 @@ impl Writer {
         file: TrailFile,
         index: Arc<Mutex<Index>>,
         told: watch::Sender<Head>,
+        unwritten: Arc<ArcSwapOption<String>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let measured = (file.head(), file.length_by_name());
-        Self { place: Place::Here(file), measured, index, told, clock, failing: false }
+        Self { place: Place::Here(file), measured, index, told, clock, unwritten }
     }
 
     fn run(mut self, jobs: &mut mpsc::Receiver<Job>) {
         let mut group = Vec::new();
         while jobs.blocking_recv_many(&mut group, GROUP) > 0 {
             let (mut events, mut waiting, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+            let mut probing = Vec::new();
             for job in group.drain(..) {
                 match job {
                     Job::Write(event, answer) => {
@@ -110,6 +115,7 @@ impl Writer {
                         waiting.extend(answer);
                     }
                     Job::Measure(answer) => asked.push(answer),
+                    Job::Probe(answer) => probing.push(answer),
                     Job::Yield(told, next) => {
                         self.finish(&mut events, &mut waiting, &mut asked);
                         self.yield_place(told, next);
@@ -117,7 +123,31 @@ impl Writer {
                 }
             }
             self.finish(&mut events, &mut waiting, &mut asked);
+            if !probing.is_empty() {
+                let can = self.probe();
+                probing.into_iter().for_each(|answer| drop(answer.send(can.clone())));
+            }
         }
+    }
+
+    /// Where the last event could not be written, whether one can be now: with nobody let in there may be no other to try.
+    fn probe(&mut self) -> Result<(), TrailError> {
+        match &self.place {
+            // It is asked itself.
+            Place::Elsewhere(_) => return Ok(()),
+            Place::Nowhere => return Err(TrailError::Closed),
+            Place::Here(file) => {
+                file.trusted()?;
+                file.in_place().map_err(|error| TrailError::Unwritten(error.to_string()))?;
+            }
+        }
+        if self.unwritten.load().is_some() {
+            let what = "it could not be written for a while; what was done then was not acknowledged";
+            let done = self.write(&[Event::new(Act::TrailRepaired).because(what)]);
+            self.report(&done);
+            return done;
+        }
+        Ok(())
     }
 
     fn finish(&mut self, events: &mut Vec<Event>, waiting: &mut Vec<Waiting>, asked: &mut Vec<Asked>) {
@@ -174,12 +204,16 @@ impl Writer {
     }
 
     fn report(&mut self, done: &Result<(), TrailError>) {
+        let why = done.as_ref().err().map(|error| match error {
+            TrailError::Unwritten(why) => why.clone(),
+            other => other.to_string(),
+        });
+        let before = self.unwritten.swap(why.map(Arc::new));
         match done {
-            Ok(()) if self.failing => tracing::info!("the audit trail is written again"),
-            Err(error) if !self.failing => tracing::error!(%error, "acts are refused"),
+            Ok(()) if before.is_some() => tracing::info!("the audit trail is written again"),
+            Err(error) if before.is_none() => tracing::error!(%error, "acts are refused"),
             _ => {}
         }
-        self.failing = done.is_err();
     }
 }
 

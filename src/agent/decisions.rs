@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::home::{Home, HomeError};
 use crate::clock::Timestamp;
 use crate::names::{DeviceId, SessionId};
+use crate::secret::{base64url, sha256};
 use crate::wire::approval::Credential;
 
 const FILE: &str = "sessions.json";
-const VERSION: u32 = 1;
+/// Before the second there was no sum.
+const VERSION: u32 = 2;
 
 /// More sessions than a person's browsers have in a day. Beyond it the first to end are forgotten, and asked about anew.
 const MOST_SESSIONS: usize = 2000;
@@ -128,12 +130,19 @@ impl Decisions {
 struct Written<'a> {
     version: u32,
     sessions: &'a [Decided],
+    sum: String,
 }
 
 #[derive(Deserialize)]
 struct Read {
     version: u32,
     sessions: Vec<Decided>,
+    sum: String,
+}
+
+/// Against a disk that changes a digit of somebody's end.
+fn sum(sessions: &[Decided]) -> String {
+    base64url(sha256(serde_json::to_vec(sessions).unwrap_or_default()))
 }
 
 impl Decisions {
@@ -141,7 +150,9 @@ impl Decisions {
     pub(super) fn load(home: &Home) -> Result<(Self, Option<String>), HomeError> {
         match home.read::<Read>(FILE) {
             Ok(None) => return Ok((Self::default(), None)),
-            Ok(Some(read)) if read.version == VERSION => return Ok((Self(read.sessions), None)),
+            Ok(Some(read)) if read.version == VERSION && read.sum == sum(&read.sessions) => {
+                return Ok((Self(read.sessions), None));
+            }
             Ok(Some(_)) | Err(HomeError::Unreadable { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -155,7 +166,7 @@ impl Decisions {
 
     /// Keeps them in the folder.
     pub(super) fn save(&self, home: &Home) -> Result<(), HomeError> {
-        home.write(FILE, &Written { version: VERSION, sessions: &self.0 })
+        home.write(FILE, &Written { version: VERSION, sessions: &self.0, sum: sum(&self.0) })
     }
 
     /// Forgets all of the folder's.

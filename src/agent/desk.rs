@@ -284,7 +284,7 @@ impl Desk {
             events.extend(more);
             value
         });
-        let kept = self.keep(&held, &next);
+        let kept = self.keep(unkept, &held, &next);
         if kept.is_ok() || unkept == Unkept::Stands {
             *held = next;
             self.serve_as_decided(&held);
@@ -299,14 +299,17 @@ impl Desk {
         Ok(decided?)
     }
 
-    fn keep(&self, before: &Approvals, after: &Approvals) -> Result<(), HomeError> {
-        if before.devices != after.devices {
-            after.devices.save(&self.home)?;
+    /// Two files cannot be written as one. What trusts somebody for good is written last where it gives trust, and first
+    /// where it takes it: whatever is left half done, by a full disk or by a crash, trusts nobody.
+    fn keep(&self, unkept: Unkept, before: &Approvals, after: &Approvals) -> Result<(), HomeError> {
+        let devices =
+            || if before.devices == after.devices { Ok(()) } else { after.devices.save(&self.home) };
+        let decisions =
+            || if before.decisions == after.decisions { Ok(()) } else { after.decisions.save(&self.home) };
+        match unkept {
+            Unkept::Undone => decisions().and_then(|()| devices()),
+            Unkept::Stands => devices().and_then(|()| decisions()),
         }
-        if before.decisions != after.decisions {
-            after.decisions.save(&self.home)?;
-        }
-        Ok(())
     }
 
     /// Brings what is served in line with what was decided, and cuts what no longer is.

@@ -25,6 +25,16 @@ pub enum HomeError {
         /// Why.
         source: io::Error,
     },
+    /// Somebody else may write to it, and so decide whom this desktop trusts.
+    #[error(
+        "others may write to {path} (mode {mode:o}): run `chmod go-w {path}`, and look whom it trusts: `patapim-agent devices list`"
+    )]
+    Open {
+        /// The folder, or a file in it.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// A file in it is not what it should be.
     #[error("{path}: {source}; if the file is beyond repair, remove it and link this desktop again")]
     Unreadable {
@@ -65,6 +75,11 @@ impl Home {
     /// Reads `name`; `None` when it is not there.
     pub(super) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, HomeError> {
         let path = self.0.join(name);
+        for path in [&self.0, &path] {
+            if let Some(mode) = mode_for_others(path) {
+                return Err(HomeError::Open { path: path.clone(), mode });
+            }
+        }
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -105,16 +120,37 @@ impl Home {
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     // Beside it, because a rename is atomic within one file system only; one per process, so that two do not mix.
     let beside = path.with_extension(format!("{}.new", std::process::id()));
-    let written = open_private(&beside).and_then(|mut file| {
+    let put = |text: &[u8]| {
+        let mut file = open_private(&beside)?;
         file.write_all(text)?;
         file.sync_all()?;
-        fs::rename(&beside, path)?;
-        sync_folder(path)
+        fs::rename(&beside, path)
+    };
+    let former = fs::read(path).ok();
+    let written = put(text).and_then(|()| {
+        sync_folder(path).inspect_err(|_| {
+            // Whoever hears that it was not kept must not find it there at the next start.
+            let _ = former.as_deref().map_or_else(|| fs::remove_file(path), put);
+        })
     });
     if written.is_err() {
         let _ = fs::remove_file(&beside);
     }
     written
+}
+
+/// The mode of what others may write to; none: they may not, or it is not there.
+#[cfg(unix)]
+fn mode_for_others(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o022 != 0).then_some(mode)
+}
+
+/// A home folder is its owner's alone on the other systems.
+#[cfg(not(unix))]
+fn mode_for_others(_: &Path) -> Option<u32> {
+    None
 }
 
 /// So that the new name is on the disk too when the power fails.
@@ -175,6 +211,28 @@ mod tests {
         assert_eq!(left.len(), 1, "nothing temporary is left");
         home.remove("n.json").expect("removed");
         home.remove("n.json").expect("not there is removed");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_may_write_to_is_not_read() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::at(folder.path());
+        home.write("n.json", &7u32).expect("written");
+        let chmod = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+        };
+        for path in [home.path().join("n.json"), home.path().to_owned()] {
+            chmod(&path, 0o720);
+            let error = home.read::<u32>("n.json").expect_err("others may write");
+            assert!(
+                matches!(&error, HomeError::Open { mode: 0o720, path: named } if *named == path),
+                "{error}"
+            );
+            chmod(&path, 0o700);
+        }
+        assert_eq!(home.read::<u32>("n.json").expect("readable"), Some(7));
     }
 
     #[test]

@@ -172,3 +172,52 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_bit_that_falls_over_makes_nobody_trusted_and_no_session_longer() {
+    use crate::agent::decisions::{Decided, Decisions, Ground, Standing};
+    use crate::names::SessionId;
+    use crate::secret::{SystemEntropy, random};
+
+    let (folder, home) = folder();
+    let known = [passkey(1), passkey(2)];
+    let mut devices = TrustedDevices::default();
+    let mut decisions = Decisions::default();
+    let entropy = SystemEntropy::shared();
+    for passkey in &known {
+        devices.add(passkey, at(0)).expect("room");
+        decisions.note(Decided {
+            session: SessionId::random(&*entropy),
+            device: passkey.id.clone(),
+            name: passkey.name.clone(),
+            address: "192.0.2.7".into(),
+            browser: String::new(),
+            since: at(0),
+            expires_at: at(3600),
+            standing: Standing::Approved { ground: Ground::Trusted },
+        });
+    }
+    let mut set_aside = [0, 0];
+    for _ in 0..300 {
+        devices.save(&home).expect("written");
+        decisions.save(&home).expect("written");
+        for name in ["trusted-passkeys.json", "sessions.json"] {
+            let path = folder.path().join(name);
+            let mut bytes = fs::read(&path).expect("there");
+            let bit = u64::from_le_bytes(random(&*entropy)) % (bytes.len() as u64 * 8);
+            bytes[usize::try_from(bit / 8).expect("a place")] ^= 1 << (bit % 8);
+            fs::write(&path, bytes).expect("written");
+        }
+        let (found, report) = TrustedDevices::load(&home).expect("read");
+        set_aside[0] += usize::from(report.is_some());
+        let keys: Vec<_> = found.0.iter().map(|device| &device.public_key).collect();
+        assert!(keys.iter().all(|key| known.iter().any(|passkey| passkey.public_key == **key)));
+        let (found, report) = Decisions::load(&home).expect("read");
+        set_aside[1] += usize::from(report.is_some());
+        assert!(report.is_some() || found == decisions);
+        for entry in fs::read_dir(folder.path()).expect("a folder") {
+            fs::remove_file(entry.expect("an entry").path()).expect("ours");
+        }
+    }
+    assert!(set_aside.iter().all(|count| *count > 100), "{set_aside:?}");
+}

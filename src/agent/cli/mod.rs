@@ -131,7 +131,9 @@ impl Failure {
 impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
         match error {
-            HomeError::Unreadable { .. } | HomeError::Nowhere => Self::configuration(error),
+            HomeError::Unreadable { .. } | HomeError::Open { .. } | HomeError::Nowhere => {
+                Self::configuration(error)
+            }
             HomeError::Io { .. } => Self::failed(error),
         }
     }

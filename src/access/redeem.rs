@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cookies::{BindCookie, SessionCookie};
+use super::keys::SigningKey;
 use super::revocation::{Cause, Lineage, OpenedBy, Target};
 use super::session::{Realm, Session, SessionRecord};
 use super::sessions::{Issued, SessionError, Sessions, Visitor, to_json, token_key};
@@ -119,7 +120,7 @@ impl Sessions {
         let issued = self.issued(token).await?;
         loop {
             if let Some(binding) = self.binding(&token.claims().jti).await? {
-                return Ok(self.repeat(token, bind, beside, &binding)?);
+                return Ok(self.repeat(bind, beside, &binding)?);
             }
             let now = self.clock.now();
             if now > issued.issued_at + self.settings().redeem_within {
@@ -181,7 +182,6 @@ impl Sessions {
     /// The token is bound: only the browser it was bound in gets its session again, for a while.
     fn repeat(
         &self,
-        token: &VerifiedToken,
         bind: &BindCookie,
         beside: Option<Beside>,
         binding: &Binding,
@@ -199,13 +199,12 @@ impl Sessions {
             return Ok(Redeemed { session, cookie: beside.cookie, first: false });
         }
         let seed = session.record().token.clone().ok_or(Refused::Bound)?;
-        let secret = self.secret(token, &seed, bind).ok_or(Refused::Bound)?;
-        let cookie = SessionCookie::new(session.id().clone(), secret);
-        if session.matches(&cookie) {
-            Ok(Redeemed { session, cookie, first: false })
-        } else {
-            Err(Refused::Bound)
-        }
+        // The token that opened it may be an earlier one, and signed with an earlier key.
+        let keys = self.keys.all();
+        let secrets = keys.iter().map(|key| secret(key, &seed, bind));
+        let mut cookies = secrets.map(|secret| SessionCookie::new(session.id().clone(), secret));
+        let cookie = cookies.find(|cookie| session.matches(cookie)).ok_or(Refused::Bound)?;
+        Ok(Redeemed { session, cookie, first: false })
     }
 
     /// What the first use writes.
@@ -236,8 +235,8 @@ impl Sessions {
             Some(joined.cookie.clone())
         } else {
             let id = SessionId::random(&*self.entropy);
-            let secret = self.secret(token, jti, bind);
-            let cookie = secret.map(|secret| SessionCookie::new(id, secret));
+            let key = self.keys.find(token.kid());
+            let cookie = key.map(|key| SessionCookie::new(id, secret(&key, jti, bind)));
             if let Some(cookie) = &cookie {
                 let record = self.record(issued, cookie, jti, visitor, now);
                 tx = tx.put_until(session_key(&cookie.id), to_json(&record), Some(record.expires_at));
@@ -282,14 +281,12 @@ impl Sessions {
             proof: issued.proof.clone(),
         }
     }
+}
 
-    /// The session secret that this browser, and no other, gets for the token `seed`. None once its key is gone.
-    fn secret(&self, token: &VerifiedToken, seed: &TokenId, bind: &BindCookie) -> Option<SecretText> {
-        let key = self.keys.find(token.kid())?;
-        let message =
-            [b"patapim/session/1\0", seed.as_str().as_bytes(), b"\0", bind.value().reveal().as_bytes()];
-        Some(SecretText::new(base64url(key.sign(&message.concat()))))
-    }
+/// The session secret that this browser, and no other, gets for the token `seed`, by the key that signed it.
+fn secret(key: &SigningKey, seed: &TokenId, bind: &BindCookie) -> SecretText {
+    let message = [b"patapim/session/1\0", seed.as_str().as_bytes(), b"\0", bind.value().reveal().as_bytes()];
+    SecretText::new(base64url(key.sign(&message.concat())))
 }
 
 struct Plan {

@@ -11,8 +11,12 @@ use crate::store::sqlite::SqliteFile;
 
 #[path = "access_tokens_tests.rs"]
 mod access_tokens;
+#[path = "concurrency_tests.rs"]
+mod concurrency;
 #[path = "fast_motion_tests.rs"]
 mod fast_motion;
+#[path = "model_tests.rs"]
+mod model;
 #[path = "rotation_tests.rs"]
 mod rotation;
 

@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit e2e conf fuzz fuzz-targets deny deny-needs build-needs test-needs gated-proxy
+.PHONY: help demo test lint unit e2e crash conf fuzz fuzz-targets deny deny-needs build-needs test-needs gated-proxy
 
 # Demo and tests share one profile, so that everything is compiled once.
 PROFILE := demo
@@ -57,6 +57,9 @@ unit: build-needs test-needs ## The tests beside the code
 
 e2e: test-needs gated-proxy ## The tests from outside; ONLY=… names some of them: make e2e ONLY=sign_in::
 	$(NEXTEST) --test e2e $(ONLY)
+
+crash: build-needs test-needs ## Ends the server KILLS=… times (300) under load, by kill -9 and by power cuts, and holds it against a ledger
+	PATAPIM_KILLS=$(or $(KILLS),300) $(NEXTEST) --profile crash --no-capture --test e2e storage::crash
 
 conf: $(PROMTOOL) ## The alert rules and their tests, by promtool; the units, where systemd-analyze is there
 	@$(PROMTOOL) check rules conf/alerts.yml >/dev/null

@@ -42,6 +42,7 @@ mod settings;
 mod shortage;
 mod sign_in;
 mod slow;
+mod storage;
 mod tokens;
 mod tunnel;
 mod upgrade;

@@ -248,6 +248,21 @@ impl Edge {
         (self.process, self.ready) = launch(&mut command).await;
     }
 
+    /// As [`Self::start_again_on`]; false: it ended before it accepted.
+    pub(crate) async fn try_to_start_again_on(&mut self, change: impl FnOnce(&mut Command)) -> bool {
+        self.restore_config();
+        let mut command = serve(&self.config);
+        change(&mut command);
+        self.process = Process::start(&mut command);
+        let ready = self.process.line_or_end(Ready::read).await;
+        ready.map(|ready| self.ready = ready).is_some()
+    }
+
+    /// Where its data is.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
     /// Starts it again with the same ports on another address of this machine.
     pub(crate) async fn move_to(&mut self, address: &str, change: impl FnOnce(&mut Command)) {
         self.restore_config();

@@ -3,7 +3,7 @@
 //! The programs under test are the built ones. What they ask of the system's C library is answered by a few lines of C
 //! (`elsewhere.c`), compiled here: a compiler is there, or cargo could not have linked the test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -22,11 +22,7 @@ impl Machine {
     /// One that is as it should be, until it is told otherwise.
     pub(crate) fn new() -> Self {
         let folder = TempDir::with_prefix("patapim-machine-").expect("a folder");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/rig/elsewhere.c");
-        let library = folder.path().join("elsewhere.so");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl");
-        assert!(compiler.status().expect("a C compiler").success());
+        let library = compiled("elsewhere", folder.path());
         Self { library, names: folder.path().join("names"), _folder: folder }
     }
 
@@ -46,4 +42,14 @@ impl Machine {
         std::fs::write(&beside, address).expect("our own folder");
         std::fs::rename(&beside, &self.names).expect("our own folder");
     }
+}
+
+/// Compiles `<name>.c`, which lies beside this file, into `folder`.
+pub(super) fn compiled(name: &str, folder: &Path) -> PathBuf {
+    let source = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/rig/{}.c"), name);
+    let library = folder.join(name).with_extension("so");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl");
+    assert!(compiler.status().expect("a C compiler").success());
+    library
 }

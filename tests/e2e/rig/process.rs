@@ -66,6 +66,17 @@ impl Process {
         self.seen(what, find).await
     }
 
+    /// As [`Self::line`]; none if the program ends without it.
+    pub(crate) async fn line_or_end<T>(&self, wanted: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let mut printed = self.printed.clone();
+        let find = |seen: &Printed| seen.out.iter().find_map(|line| wanted(line));
+        let heard = async {
+            while find(&printed.borrow_and_update()).is_none() && printed.changed().await.is_ok() {}
+            find(&printed.borrow())
+        };
+        within("a line, or the end", heard).await
+    }
+
     /// The one JSON document on standard output, however many lines it takes.
     pub(crate) async fn document(&self) -> serde_json::Value {
         self.seen("a JSON document", |seen| serde_json::from_str(&seen.out.join("\n")).ok()).await

@@ -58,7 +58,7 @@ impl Agents {
     }
 
     /// Serves one agent, from the end of its handshake to the end of its connection.
-    pub(super) async fn receive(&self, stream: TlsStream<L4Stream>, peer: SocketAddr) {
+    pub(super) async fn receive(&self, stream: Box<TlsStream<L4Stream>>, peer: SocketAddr) {
         let Some(pin) = client_cert::pin_of(stream.get_ref().1) else { return };
         let Some(_place) = self.places.take(pin) else { return };
         let identity = match self.known(&pin).await {
@@ -66,11 +66,11 @@ impl Agents {
             Known::Unlinked => {
                 let sentence = "This desktop is not linked to the edge, or no longer.".to_owned();
                 tracing::info!(%peer, "an agent with an unknown key was turned away");
-                return turn_away(stream, Notice::Unlinked, sentence).await;
+                return Box::pin(turn_away(stream, Notice::Unlinked, sentence)).await;
             }
             Known::Disabled => {
                 let sentence = "The tunnel's owner has been disabled at the edge.".to_owned();
-                return turn_away(stream, Notice::Refused, sentence).await;
+                return Box::pin(turn_away(stream, Notice::Refused, sentence)).await;
             }
             Known::InDoubt => return,
         };

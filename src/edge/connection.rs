@@ -49,7 +49,7 @@ const UPLOAD_WINDOW: u32 = 1 << 20;
 
 /// Takes an agent's connection, after a handshake that proved its key, until it ends.
 pub(super) type AgentDoor =
-    Box<dyn Fn(TlsStream<L4Stream>, SocketAddr) -> BoxFuture<'static, ()> + Send + Sync>;
+    Box<dyn Fn(Box<TlsStream<L4Stream>>, SocketAddr) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// How connections of one kind of listener begin.
 pub(super) enum Front {
@@ -145,7 +145,7 @@ where
             && let Some(Entered::Agent(stream)) =
                 tls.enter(tcp, peer, Some(heard), self.limits.handshake).await
         {
-            (tls.agent_door)(*stream, peer).await;
+            (tls.agent_door)(stream, peer).await;
         }
     }
 
@@ -153,12 +153,13 @@ where
         let Some((tcp, peer, _place)) = self.entrance.introduced(arrived).await else { return };
         let (stream, server_name): (Stream, _) = match &self.front {
             Front::Plain => (Box::new(tuned(tcp)), None),
-            Front::Tls(tls) => match tls.enter(tcp, peer, None, self.limits.handshake).await {
+            // Boxed, so that what a handshake takes is given back after it: a connection may do nothing for hours.
+            Front::Tls(tls) => match Box::pin(tls.enter(tcp, peer, None, self.limits.handshake)).await {
                 Some(Entered::Visitor(stream, server_name)) => (stream, server_name),
                 Some(Entered::Agent(stream)) => {
                     // An agent's connection ends when the edge says so, not when it drains.
                     drop(guard);
-                    return (tls.agent_door)(*stream, peer).await;
+                    return (tls.agent_door)(stream, peer).await;
                 }
                 Some(Entered::PassedOn) | None => return,
             },
@@ -169,7 +170,7 @@ where
         let streams = self.entrance.caps.streams();
         let visitor = Arc::new(VisitorConnection { proxy: Arc::clone(&self.proxy), connection, streams });
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            http2::serve(&visitor, stream, &limits, shutdown).await;
+            Box::pin(http2::serve(&visitor, stream, &limits, shutdown)).await;
         } else {
             visitor.process_new(stream, shutdown).await;
         }

@@ -91,14 +91,10 @@ where
         tunnel_site::prepare_websocket(&self.edge, &mut request, &ctx.record)?;
         self.behind.upstream_request_filter(session, &mut request, &mut ctx.behind).await?;
         let mut shaping = Shaping { gated: self, ctx };
-        fixed_websocket::relay(
-            session,
-            request,
-            (&self.connector, *peer, &self.edge.entrance.caps),
-            &mut shaping,
-        )
-        .await
-        .map(|()| true)
+        let app = (&self.connector, *peer, &self.edge.entrance.caps);
+        // Boxed, or every request would have as much room as this one needs.
+        let relayed = Box::pin(fixed_websocket::relay(session, request, app, &mut shaping));
+        relayed.await.map(|()| true)
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {

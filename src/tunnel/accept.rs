@@ -108,13 +108,14 @@ where
     let deadline = tokio::time::Instant::now() + host.settings.hello_deadline;
     let (io, overdrawn) = Calm::with_server(io);
     let (io, heard) = Listened::to(io);
-    let handshake = timeout_at(deadline, http2::client().handshake(io));
+    // What is over soon is boxed, and given back when it is: most agents do nothing for hours.
+    let handshake = Box::pin(timeout_at(deadline, http2::client().handshake(io)));
     let (requests, mut connection) = handshake.await.map_err(|_| Ending::NoHello)??;
     let pings = connection.ping_pong();
     let (window, windows) = watch::channel(http2::STREAM_WINDOW);
     let mut driver = Driver::start(connection, windows);
 
-    let greeting = timeout_at(deadline, greet(requests.clone(), &identity));
+    let greeting = Box::pin(timeout_at(deadline, greet(requests.clone(), &identity)));
     let greeted = tokio::select! {
         greeted = greeting => greeted.unwrap_or(Err(Ending::NoHello)),
         () = overdrawn.told() => Err(flooded()),
@@ -124,7 +125,7 @@ where
         Err(ending) => {
             if let Ending::Outdated(mismatch) = &ending {
                 let sentence = format!("This edge cannot serve this agent: {mismatch}.");
-                tell(requests, Notice::Outdated, sentence).await;
+                Box::pin(tell(requests, Notice::Outdated, sentence)).await;
             }
             return Err(ending);
         }
@@ -241,7 +242,7 @@ async fn obey(link: &AgentLink) -> Ending {
     loop {
         let now = *course.borrow_and_update();
         if let (Some((notice, sentence)), Some(requests)) = (words_for(now), link.requests()) {
-            tell(requests, notice, sentence.to_owned()).await;
+            Box::pin(tell(requests, notice, sentence.to_owned())).await;
         }
         match now {
             Course::Serving | Course::Draining => drop(course.changed().await),

@@ -80,6 +80,7 @@ where
     let mut asked = STREAM_WINDOW;
     // Since when the agent owes its agreement.
     let mut since: Option<Instant> = None;
+    let mut adapts = true;
     loop {
         let wanted = *window.borrow_and_update();
         let again = since.map(|since| match wanted == asked {
@@ -89,9 +90,7 @@ where
         tokio::select! {
             biased;
             ended = &mut connection => return ended,
-            changed = window.changed() => if changed.is_err() {
-                return connection.await;
-            },
+            changed = window.changed(), if adapts => adapts = changed.is_ok(),
             () = at(again) => {}
         }
         let wanted = *window.borrow_and_update();

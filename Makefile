@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit e2e crash conf fuzz fuzz-targets deny deny-needs build-needs test-needs gated-proxy
+.PHONY: help bench-scale demo test lint unit e2e crash conf fuzz fuzz-targets deny deny-needs build-needs test-needs gated-proxy
 
 # Demo and tests share one profile, so that everything is compiled once.
 PROFILE := demo
@@ -28,7 +28,7 @@ UNITS_FIT = for unit in patapim-edge patapim-agent; do mkdir -p target/tools/uni
 	&& systemd-analyze verify --man=no target/tools/units/$$unit.service; done
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build-needs ## Builds everything and runs it with throw-away data; prints the link to open. PORT=… chooses the port
 	$(CARGO) build --locked --profile $(PROFILE) --bins
@@ -76,6 +76,9 @@ fuzz: fuzz-targets ## Each fuzz target for ten minutes, one per processor; TIME=
 # The profile, and so the dependencies, are those of the tests; only our own crates are compiled once more.
 fuzz-targets: build-needs
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/fuzz/instrumented $(CARGO) build --locked --profile $(PROFILE) --package patapim-fuzz --bins
+
+bench-scale: build-needs ## Memory of 10,000 idle agents and WebSockets, a reconnect storm, a crowded tunnel; COUNT=… for fewer
+	$(CARGO) bench --locked --bench scale -- $(COUNT)
 
 deny: deny-needs ## Licences, bans, sources and known vulnerabilities of the dependencies, with cargo-deny
 	$(DENY) check

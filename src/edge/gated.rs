@@ -91,7 +91,7 @@ where
         tunnel_site::prepare_websocket(&self.edge, &mut request, &ctx.record)?;
         self.behind.upstream_request_filter(session, &mut request, &mut ctx.behind).await?;
         let mut shaping = Shaping { gated: self, ctx };
-        let app = (&self.connector, *peer, &self.edge.entrance.caps);
+        let app = (&self.connector, *peer, &*self.edge.entrance.caps);
         // Boxed, or every request would have as much room as this one needs.
         let relayed = Box::pin(fixed_websocket::relay(session, request, app, &mut shaping));
         relayed.await.map(|()| true)

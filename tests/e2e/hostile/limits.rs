@@ -148,7 +148,7 @@ async fn a_tunnel_that_is_full_leaves_the_others_alone() {
     let ada = async {
         let mut socket =
             beside.linked.ada.browser.websocket(&beside.linked.page("/ws")).await.expect("a socket");
-        for number in 0..50 {
+        for number in 0..20 {
             beside.ada_is_well().await;
             let text = number.to_string();
             assert_eq!(socket.ask(&text).await, text);

@@ -16,6 +16,7 @@ pub(crate) mod disk;
 pub(crate) mod edge;
 pub(crate) mod fake_agent;
 pub(crate) mod false_edge;
+pub(crate) mod fleet;
 pub(crate) mod frames;
 pub(crate) mod held;
 pub(crate) mod journey;

@@ -4,6 +4,7 @@
 mod bad_days;
 mod bulk;
 mod failure;
+mod idle;
 mod streams;
 
 use crate::rig::agent::Desktop;

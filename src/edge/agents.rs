@@ -3,9 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pingora::protocols::l4::stream::Stream as L4Stream;
-use tokio_rustls::server::TlsStream;
-
+use super::buffered::AgentStream;
 use crate::access::Nonces;
 use crate::accounts::{AccountError, Accounts, UserState};
 use crate::clock::Clock;
@@ -58,7 +56,7 @@ impl Agents {
     }
 
     /// Serves one agent, from the end of its handshake to the end of its connection.
-    pub(super) async fn receive(&self, stream: Box<TlsStream<L4Stream>>, peer: SocketAddr) {
+    pub(super) async fn receive(&self, stream: Box<AgentStream>, peer: SocketAddr) {
         let Some(pin) = client_cert::pin_of(stream.get_ref().1) else { return };
         let Some(_place) = self.places.take(pin) else { return };
         let identity = match self.known(&pin).await {

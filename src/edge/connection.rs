@@ -24,9 +24,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::Limits;
+use super::buffered::{self, AgentStream};
 use super::drain::{ConnectionGuard, InFlight};
 use super::entrance::{Arrived, Entrance};
 use super::handover::Passing;
@@ -49,7 +49,7 @@ const UPLOAD_WINDOW: u32 = 1 << 20;
 
 /// Takes an agent's connection, after a handshake that proved its key, until it ends.
 pub(super) type AgentDoor =
-    Box<dyn Fn(Box<TlsStream<L4Stream>>, SocketAddr) -> BoxFuture<'static, ()> + Send + Sync>;
+    Box<dyn Fn(Box<AgentStream>, SocketAddr) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// How connections of one kind of listener begin.
 pub(super) enum Front {
@@ -101,7 +101,7 @@ pub(super) struct Door<SV> {
 /// A connection as it came out of TLS.
 enum Entered {
     Visitor(Stream, Option<String>),
-    Agent(Box<TlsStream<L4Stream>>),
+    Agent(Box<AgentStream>),
     /// An agent that is another server's now.
     PassedOn,
 }
@@ -152,7 +152,7 @@ where
     async fn receive(&self, arrived: Arrived, shutdown: &ShutdownWatch, guard: ConnectionGuard) {
         let Some((tcp, peer, _place)) = self.entrance.introduced(arrived).await else { return };
         let (stream, server_name): (Stream, _) = match &self.front {
-            Front::Plain => (Box::new(tuned(tcp)), None),
+            Front::Plain => (Box::new(buffered::short_answers(tuned(tcp))), None),
             // Boxed, so that what a handshake takes is given back after it: a connection may do nothing for hours.
             Front::Tls(tls) => match Box::pin(tls.enter(tcp, peer, None, self.limits.handshake)).await {
                 Some(Entered::Visitor(stream, server_name)) => (stream, server_name),
@@ -229,12 +229,13 @@ impl TlsFront {
         let _turn = self.handshakes.acquire().await.map_err(|error| error.to_string())?;
         let mut stream = tuned(tcp);
         stream.rewind(&bytes);
+        let stream = buffered::records(stream);
         if offers_tunnel {
             let stream = self.agents.accept(stream).await.map_err(|error| error.to_string())?;
             return Ok(Entered::Agent(Box::new(stream)));
         }
         let stream = self.visitors.tls_handshake(stream).await.map_err(|error| error.to_string())?;
-        Ok(Entered::Visitor(Box::new(stream), server_name))
+        Ok(Entered::Visitor(Box::new(buffered::short_answers(stream)), server_name))
     }
 }
 

@@ -58,6 +58,7 @@ mod answer;
 mod approval;
 mod arrival;
 mod bridge;
+mod buffered;
 mod caps;
 mod certificate_chain;
 mod certificate_dates;

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{
@@ -51,7 +52,7 @@ pub(super) async fn relay(
         leave.open(on_the_wire(request, accept.is_some())?, ended).map_err(|error| opening_failed(&error))?;
     let mut upload = Upload::begin(session, body, ended, accept.is_some());
 
-    let (mut head, from_agent) = upload.until(session, &mut response).await?;
+    let (mut head, mut from_agent) = upload.until(session, &mut response).await?;
     if !response_headers::is_sound(&head) {
         return Err(Failure::App(AppFault::BadAnswer).into_error());
     }
@@ -62,11 +63,16 @@ pub(super) async fn relay(
     }
     response_headers::strip_hop_by_hop(&mut head);
     shape(&mut head)?;
-    if from_agent.is_end_stream() {
+    // What is here already of the body leaves with the head.
+    let first = http2::receive(&mut from_agent).now_or_never().flatten();
+    if first.is_none() && from_agent.is_end_stream() {
         // Nothing but the head is to come, so nobody reads what the visitor may still be sending.
         answer::drain(session).await?;
     }
     if answer::send_head(session, head).await? {
+        if let Some(piece) = first {
+            pass_on(session, piece).await?;
+        }
         pour(session, from_agent, &mut upload).await
     } else {
         session.write_response_body(None, true).await
@@ -92,10 +98,7 @@ async fn pour(session: &mut Session, mut from_agent: RecvStream, upload: &mut Up
     loop {
         tokio::select! {
             piece = http2::receive(&mut from_agent) => match piece {
-                Some(piece) => {
-                    let piece = piece.or_err(ErrorType::ReadError, "the agent broke off").map_err(Error::into_up)?;
-                    session.write_response_body(Some(piece), false).await?;
-                }
+                Some(piece) => pass_on(session, piece).await?,
                 None => break,
             },
             step = upload.step(session) => step?,
@@ -109,6 +112,12 @@ async fn pour(session: &mut Session, mut from_agent: RecvStream, upload: &mut Up
         }
         _ => session.write_response_body(None, true).await,
     }
+}
+
+/// Gives the visitor the next piece of the answer.
+async fn pass_on(session: &mut Session, piece: Result<Bytes, h2::Error>) -> Result<()> {
+    let piece = piece.or_err(ErrorType::ReadError, "the agent broke off").map_err(Error::into_up)?;
+    session.write_response_body(Some(piece), false).await
 }
 
 /// The visitor's body on its way to the agent.

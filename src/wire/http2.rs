@@ -18,6 +18,10 @@ pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Small frames keep a short answer from waiting behind a long one.
 pub const FRAME_SIZE: u32 = 16 * 1024;
 
+/// A frame of data that fits into one record of TLS, its own head included: a full frame would be a full record and one of
+/// nine bytes, each sealed and opened by itself.
+const RECORD: usize = FRAME_SIZE as usize - 9;
+
 /// The largest head of a request or an answer, counted as RFC 9113 §6.5.2 does.
 pub const HEADER_LIST_LIMIT: u32 = 128 * 1024;
 
@@ -84,7 +88,7 @@ pub async fn send(stream: &mut SendStream<Bytes>, data: &mut Bytes, end: bool) -
                 None => return Err(closed(stream).await),
             }
         }
-        let piece = data.split_to(stream.capacity().min(data.len()));
+        let piece = data.split_to(stream.capacity().min(data.len()).min(RECORD));
         stream.send_data(piece, end && data.is_empty())?;
         if data.is_empty() {
             return Ok(());

@@ -16,6 +16,7 @@
 pub mod approval;
 pub mod http2;
 
+mod buffered;
 mod calm;
 mod control;
 mod hello;
@@ -23,6 +24,7 @@ mod lines;
 mod pin;
 mod pulse;
 
+pub use buffered::Buffered;
 pub use calm::{Calm, Overdrawn};
 pub use control::{AgentEvent, AppFault, Notice, NoticeBody};
 pub use hello::{AgentHello, EdgeHello, HELLO_PATH, Hello, UnknownVersion, read_hello};

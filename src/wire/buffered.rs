@@ -1,0 +1,243 @@
+//! Fewer and larger reads and writes.
+//!
+//! TLS reads four KiB at a time, and writes each record as it comes; each is a system call, and on a long transfer they cost
+//! more than the cipher. Here reading takes all there is once there is much, and what is written gathers until somebody
+//! flushes, until it is as much as one may hold, or until its writer waits for something to read: nothing lies here while
+//! nothing happens. A connection that does nothing holds no buffer.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How much is read at once on a long transfer.
+const AHEAD: usize = 64 * 1024;
+/// Whoever gives this much room to read, and has it filled, is in the middle of something long.
+const MUCH: usize = 4096;
+
+/// A connection behind such buffers.
+#[derive(Debug)]
+pub struct Buffered<IO> {
+    io: IO,
+    /// What was read and nobody has taken yet, from `taken` to `filled`; no room at all where nothing is read ahead.
+    ahead: Vec<u8>,
+    taken: usize,
+    filled: usize,
+    /// What is to be written, from `written` on.
+    leaving: Vec<u8>,
+    written: usize,
+    /// Of what is to be written, so much may lie here; what is larger by itself does not wait.
+    most: usize,
+    is_long: bool,
+}
+
+impl<IO> Buffered<IO> {
+    /// Gathers up to `most` bytes of what is written.
+    pub fn new(io: IO, most: usize) -> Self {
+        Self {
+            io,
+            ahead: Vec::new(),
+            taken: 0,
+            filled: 0,
+            leaving: Vec::new(),
+            written: 0,
+            most,
+            is_long: false,
+        }
+    }
+
+    /// The connection.
+    pub fn get_ref(&self) -> &IO {
+        &self.io
+    }
+
+    /// The connection, for what is neither reading nor writing.
+    pub fn get_mut(&mut self) -> &mut IO {
+        &mut self.io
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> Buffered<IO> {
+    /// Writes what lies here.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.leaving.len() {
+            let rest = &self.leaving[self.written..];
+            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                some => self.written += some,
+            }
+        }
+        self.leaving = Vec::new();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Buffered<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.taken == this.filled {
+            let room = out.remaining();
+            let polled = if this.is_long && room < AHEAD {
+                this.poll_read_ahead(cx)
+            } else {
+                let before = out.filled().len();
+                let polled = Pin::new(&mut this.io).poll_read(cx, out);
+                this.is_long = room >= MUCH && out.filled().len() - before == room;
+                polled
+            };
+            if polled.is_pending() {
+                this.is_long = false;
+                this.ahead = Vec::new();
+                (this.taken, this.filled) = (0, 0);
+                // Whoever waits has no more to say for now. An error shows with the next write.
+                let _ = this.poll_leave(cx);
+            }
+            ready!(polled)?;
+        }
+        let piece = &this.ahead[this.taken..this.filled];
+        let piece = &piece[..piece.len().min(out.remaining())];
+        out.put_slice(piece);
+        this.taken += piece.len();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncRead + Unpin> Buffered<IO> {
+    fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ahead.resize(AHEAD, 0);
+        let mut room = ReadBuf::new(&mut self.ahead);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut room))?;
+        (self.taken, self.filled) = (0, room.filled().len());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Buffered<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.leaving.len() + data.len() > this.most {
+            ready!(this.poll_leave(cx))?;
+            if data.len() >= this.most {
+                return Pin::new(&mut this.io).poll_write(cx, data);
+            }
+        }
+        this.leaving.extend_from_slice(data);
+        Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        if this.leaving.len() + length > this.most {
+            ready!(this.poll_leave(cx))?;
+            if length >= this.most {
+                return Pin::new(&mut this.io).poll_write_vectored(cx, pieces);
+            }
+        }
+        pieces.iter().for_each(|piece| this.leaving.extend_from_slice(piece));
+        Poll::Ready(Ok(length))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_leave(cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_leave(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    fn pattern(length: usize) -> Vec<u8> {
+        (0..length).map(|at| u8::try_from(at % 251).expect("small")).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_written_leaves_when_it_is_flushed_and_when_there_is_much() {
+        let (near, mut far) = duplex(1 << 20);
+        let mut near = Buffered::new(near, 100);
+        let mut heard = vec![0; 1000];
+        near.write_all(&pattern(60)).await.expect("room");
+        assert!(far.read(&mut heard).now_or_never().is_none(), "it gathers");
+        near.flush().await.expect("room");
+        assert_eq!(far.read(&mut heard).await.expect("open"), 60);
+        near.write_all(&pattern(60)).await.expect("room");
+        near.write_all(&pattern(60)).await.expect("room");
+        assert_eq!(far.read(&mut heard).await.expect("open"), 60, "the second had no room beside the first");
+        near.write_all(&pattern(100)).await.expect("room");
+        assert_eq!(
+            far.read(&mut heard).await.expect("open"),
+            160,
+            "in order, and what is large does not wait"
+        );
+        assert_eq!(heard[..160], [pattern(60), pattern(100)].concat());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_an_answer_has_asked() {
+        let (near, mut far) = duplex(1 << 20);
+        let mut near = Buffered::new(near, 100);
+        near.write_all(b"well?").await.expect("room");
+        let mut answer = [0; 4];
+        assert!(near.read_exact(&mut answer).now_or_never().is_none(), "none yet");
+        let mut question = [0; 5];
+        far.read_exact(&mut question).now_or_never().expect("it is there").expect("open");
+        far.write_all(b"well").await.expect("room");
+        near.read_exact(&mut answer).await.expect("open");
+        assert_eq!((&question, &answer), (b"well?", b"well"));
+    }
+
+    #[tokio::test]
+    async fn a_long_transfer_arrives_as_it_was_in_whatever_pieces_it_is_read() {
+        let (near, mut far) = duplex(1 << 20);
+        let mut near = Buffered::new(near, 0);
+        let sent = pattern(500_000);
+        let sending = sent.clone();
+        let writer = tokio::spawn(async move { far.write_all(&sending).await });
+        let (mut heard, mut piece) = (Vec::new(), vec![0; MUCH]);
+        for size in [MUCH, 1, MUCH, 100, MUCH].iter().cycle() {
+            match near.read(&mut piece[..*size]).await.expect("open") {
+                0 => break,
+                some => heard.extend_from_slice(&piece[..some]),
+            }
+        }
+        writer.await.expect("done").expect("room");
+        assert!(heard == sent, "{} bytes of {}", heard.len(), sent.len());
+        assert!(near.read(&mut piece).now_or_never().is_some_and(|end| end.expect("closed") == 0));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_holds_nothing() {
+        let (near, mut far) = duplex(1 << 20);
+        let mut near = Buffered::new(near, 1 << 16);
+        far.write_all(&pattern(200_000)).await.expect("room");
+        let mut heard = vec![0; MUCH];
+        while near.read(&mut heard).now_or_never().is_some() {}
+        near.write_all(b"answer").await.expect("room");
+        near.flush().await.expect("room");
+        assert_eq!(near.ahead.capacity() + near.leaving.capacity(), 0);
+        far.write_all(b"more").await.expect("room");
+        assert_eq!(near.read(&mut heard).await.expect("open"), 4, "and goes on");
+        assert_eq!(heard[..4], *b"more");
+    }
+}

@@ -4,6 +4,8 @@
 //! Prometheus client has it: what is counted is the process, and a counter passed through five layers would hide
 //! the code that it counts.
 
+mod labels;
+
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -12,156 +14,26 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use labels::Class;
+pub use labels::{Handshake, Limit, Route, SignInMethod, SignInResult, StreamKind, TokenCheck};
+
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-macro_rules! labels {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $name {
-            /// Every value, in order.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The label's text.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-    };
-}
-
-labels! {
-    /// Whose request it was.
-    Route {
-        /// The sign-in site.
-        Deployer = "deployer",
-        /// A tunnel, the edge's own paths on it included.
-        Tunnel = "tunnel",
-        /// Nobody's.
-        Other = "other",
-    }
-}
-labels! {
-    /// What a look at a token found.
-    TokenCheck {
-        /// Good, and redeemed now.
-        Ok = "ok",
-        /// Good, and redeemed before by the same browser.
-        Repeat = "repeat",
-        /// Not a token of ours, or changed since.
-        Signature = "signature",
-        /// Past its `exp`.
-        Expired = "expired",
-        /// Revoked, or its session was.
-        Revoked = "revoked",
-        /// Well signed, never issued.
-        Unknown = "unknown",
-        /// Not in the browser that asked for it.
-        Bind = "bind",
-        /// Not redeemed in time.
-        Late = "late",
-        /// Redeemed elsewhere.
-        Bound = "bound",
-        /// For another tunnel.
-        Audience = "audience",
-    }
-}
-labels! {
-    /// How somebody signed in.
-    SignInMethod {
-        /// With a passkey.
-        Passkey = "passkey",
-        /// With a backup code.
-        BackupCode = "backup_code",
-        /// With a link sent by mail.
-        MagicLink = "magic_link",
-        /// With a password.
-        Password = "password",
-    }
-}
-labels! {
-    /// Whether a sign-in was let through.
-    SignInResult {
-        /// It was.
-        Ok = "ok",
-        /// It was not.
-        Refused = "refused",
-    }
-}
-labels! {
-    /// What an open stream carries.
-    StreamKind {
-        /// A request and its answer.
-        Http = "http",
-        /// A WebSocket.
-        WebSocket = "websocket",
-        /// Server-sent events.
-        Sse = "sse",
-    }
-}
-labels! {
-    /// How a TLS handshake ended.
-    Handshake {
-        /// A visitor's, done.
-        Visitor = "visitor",
-        /// An agent's, done.
-        Agent = "agent",
-        /// Not TLS, or broken off.
-        Failed = "failed",
-        /// Not done in time.
-        Timeout = "timeout",
-    }
-}
-labels! {
-    /// What somebody took too much of, and was refused or cut off for.
-    Limit {
-        /// Connections, of all visitors and agents together.
-        Connections = "connections",
-        /// Connections, of one address.
-        AddressConnections = "address_connections",
-        /// Open files of the process.
-        Descriptors = "descriptors",
-        /// Requests, of one address.
-        AddressRequests = "address_requests",
-        /// Requests, of one session.
-        SessionRequests = "session_requests",
-        /// Frames of HTTP/2 that bring nothing, of one visitor's connection.
-        Frames = "frames",
-        /// The same, of an agent's.
-        AgentFrames = "agent_frames",
-        /// What an agent says, line by line.
-        AgentEvents = "agent_events",
-        /// Connections, of one desktop's key.
-        AgentConnections = "agent_connections",
-        /// Open streams, of one tunnel.
-        AgentStreams = "agent_streams",
-        /// What of a tunnel's streams may lie unread: an agent does not agree to less.
-        AgentMemory = "agent_memory",
-        /// Time for a request's head.
-        HeadTime = "head_time",
-        /// Size of a request's head, its target or their number of fields.
-        HeadSize = "head_size",
-        /// Slowness in sending a body.
-        SendingRate = "sending_rate",
-        /// Slowness in taking an answer.
-        TakingRate = "taking_rate",
-    }
-}
-
 /// All that is counted. Fields are private: each has a method that says what happened.
+///
+/// What is counted with each request has its series looked up once, here: by its labels a series is found through a lock
+/// and a hash.
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    request_seconds: HistogramVec,
+    requests: [[IntCounter; Class::ALL.len()]; Route::ALL.len()],
+    request_seconds: [Histogram; Route::ALL.len()],
     token_checks: IntCounterVec,
     sign_ins: IntCounterVec,
     sessions_active: IntGauge,
     revocations: IntCounterVec,
     revocation_cut_seconds: Histogram,
-    streams_active: IntGaugeVec,
+    streams_active: [IntGauge; StreamKind::ALL.len()],
     tunnels_connected: IntGauge,
     tunnel_reconnects: IntCounter,
     agent_rtt_seconds: Histogram,
@@ -199,18 +71,24 @@ impl Metrics {
         ));
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
+        let requests = keep!(IntCounterVec::new(
+            Opts::new("requests_total", "Requests answered, by whose they were and the class of the status."),
+            &["route", "class"],
+        ));
+        let request_seconds = keep!(HistogramVec::new(
+            seconds("request_seconds", "From a request's head to the last byte of its answer."),
+            &["route"],
+        ));
+        let streams_active = keep!(IntGaugeVec::new(
+            Opts::new("streams_active", "Requests in flight, by what they carry."),
+            &["kind"],
+        ));
+
         let metrics = Self {
-            requests: keep!(IntCounterVec::new(
-                Opts::new(
-                    "requests_total",
-                    "Requests answered, by whose they were and the class of the status."
-                ),
-                &["route", "class"],
-            )),
-            request_seconds: keep!(HistogramVec::new(
-                seconds("request_seconds", "From a request's head to the last byte of its answer."),
-                &["route"],
-            )),
+            requests: each(Route::ALL, |route| {
+                each(Class::ALL, |class| requests.with_label_values(&[route.as_str(), class.as_str()]))
+            }),
+            request_seconds: each(Route::ALL, |route| request_seconds.with_label_values(&[route.as_str()])),
             token_checks: keep!(IntCounterVec::new(
                 Opts::new("token_checks_total", "Tokens looked at, by what was found."),
                 &["result"],
@@ -228,10 +106,7 @@ impl Metrics {
                 "revocation_cut_seconds",
                 "From the revocation of a session to the end of each stream it had open.",
             ))),
-            streams_active: keep!(IntGaugeVec::new(
-                Opts::new("streams_active", "Requests in flight, by what they carry."),
-                &["kind"],
-            )),
+            streams_active: each(StreamKind::ALL, |kind| streams_active.with_label_values(&[kind.as_str()])),
             tunnels_connected: keep!(IntGauge::new("tunnels_connected", "Agents that are connected.")),
             tunnel_reconnects: keep!(IntCounter::new(
                 "tunnel_reconnects_total",
@@ -264,12 +139,6 @@ impl Metrics {
 
     /// A series that appears with its first event hides that event from `rate()`.
     fn begin_bounded_series_at_zero(&self) {
-        for route in Route::ALL {
-            self.request_seconds.with_label_values(&[route.as_str()]);
-            for class in 1..=5 {
-                self.requests.with_label_values(&[route.as_str(), class_of(class * 100)]);
-            }
-        }
         for check in TokenCheck::ALL {
             self.token_checks.with_label_values(&[check.as_str()]);
         }
@@ -277,9 +146,6 @@ impl Metrics {
             for result in SignInResult::ALL {
                 self.sign_ins.with_label_values(&[method.as_str(), result.as_str()]);
             }
-        }
-        for kind in StreamKind::ALL {
-            self.streams_active.with_label_values(&[kind.as_str()]);
         }
         for handshake in Handshake::ALL {
             self.tls_handshakes.with_label_values(&[handshake.as_str()]);
@@ -291,8 +157,8 @@ impl Metrics {
 
     /// A request was answered with `status` (0 when it was cut before an answer), `took` after it came.
     pub fn request(&self, route: Route, status: u16, took: Duration) {
-        self.requests.with_label_values(&[route.as_str(), class_of(status)]).inc();
-        self.request_seconds.with_label_values(&[route.as_str()]).observe(took.as_secs_f64());
+        self.requests[route as usize][Class::of(status) as usize].inc();
+        self.request_seconds[route as usize].observe(took.as_secs_f64());
     }
 
     /// A token was looked at.
@@ -323,7 +189,7 @@ impl Metrics {
     /// A stream of `kind` is open for as long as the answer lives.
     #[must_use]
     pub fn stream(&self, kind: StreamKind) -> OpenStream {
-        let gauge = self.streams_active.with_label_values(&[kind.as_str()]);
+        let gauge = self.streams_active[kind as usize].clone();
         gauge.inc();
         OpenStream(gauge)
     }
@@ -377,15 +243,9 @@ impl Drop for OpenStream {
     }
 }
 
-const fn class_of(status: u16) -> &'static str {
-    match status / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        5 => "5xx",
-        _ => "cut",
-    }
+/// The series of each of a label's values.
+fn each<L: Copy, S, const N: usize>(values: &[L], series: impl Fn(L) -> S) -> [S; N] {
+    std::array::from_fn(|at| series(values[at]))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
-    log::start(&args.log).map_err(Failure::because)?;
+    let _log = log::start(&args.log).map_err(Failure::because)?;
     let port = args.port.map_or(PortChoice::Preferably(PORT), PortChoice::Exactly);
     let told = |links: &Links| {
         if !args.json {

@@ -1,12 +1,19 @@
 //! The log, on standard error: for people on a terminal, one JSON object per line otherwise.
 
-use std::io::IsTerminal as _;
+mod line;
+mod outlet;
+
+use std::io::{self, IsTerminal as _};
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt};
+
+use line::JsonLine;
+pub(super) use outlet::Flushing;
+use outlet::Outlet;
 
 /// Libraries that quote requests (addresses, headers, unread bytes) in what they log. A token may be in any of it, so
 /// it is not written whatever the filter says; the edge writes its own line for each request.
@@ -23,17 +30,22 @@ pub(super) enum LogError {
     Filter(String, ParseError),
     #[error(transparent)]
     Twice(#[from] TryInitError),
+    #[error("no thread for the log: {0}")]
+    Thread(#[from] io::Error),
 }
 
-/// Starts the log, from which `filter` chooses.
-pub(super) fn start(filter: &str) -> Result<(), LogError> {
+/// Starts the log, from which `filter` chooses. To be kept until the end: what is still to be written is written then.
+pub(super) fn start(filter: &str) -> Result<Flushing, LogError> {
     let chosen = EnvFilter::try_new(filter).map_err(|error| LogError::Filter(filter.to_owned(), error))?;
-    let written = if std::io::stderr().is_terminal() {
-        fmt::layer().with_writer(std::io::stderr).with_target(false).boxed()
+    let (outlet, flushing) = Outlet::before(io::stderr())?;
+    let outlet = move || outlet.clone();
+    let written = if io::stderr().is_terminal() {
+        fmt::layer().with_writer(outlet).with_target(false).boxed()
     } else {
-        fmt::layer().with_writer(std::io::stderr).json().flatten_event(true).boxed()
+        fmt::layer().with_writer(outlet).event_format(JsonLine).boxed()
     };
-    Ok(log_to(written, chosen).try_init()?)
+    log_to(written, chosen).try_init()?;
+    Ok(flushing)
 }
 
 fn log_to(
@@ -83,8 +95,42 @@ mod tests {
         let page = Page::default();
         let writer = page.clone();
         let layer = fmt::layer().with_ansi(false).with_writer(move || writer.clone()).boxed();
-        tracing::subscriber::with_default(log_to(layer, EnvFilter::new(filter)), write);
-        String::from_utf8(page.0.lock().expect("whole").clone()).expect("text")
+        page.filled(layer, filter, write)
+    }
+
+    impl Page {
+        fn filled(
+            self,
+            layer: Box<dyn Layer<Registry> + Send + Sync>,
+            filter: &str,
+            write: impl FnOnce(),
+        ) -> String {
+            tracing::subscriber::with_default(log_to(layer, EnvFilter::new(filter)), write);
+            String::from_utf8(self.0.lock().expect("whole").clone()).expect("text")
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_line_of_json_whatever_is_in_it() {
+        let page = Page::default();
+        let writer = page.clone();
+        let layer = fmt::layer().with_writer(move || writer.clone()).event_format(JsonLine).boxed();
+        let text = page.filled(layer, "info", || {
+            let (missing, hostile) = (None::<u64>, "\"a\\b\"\n\u{1b}[2J\u{2028}");
+            tracing::warn!(target: "request", status = 200_u16, cut = true, missing, hostile, shown = %hostile, "said {}", 7);
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let hostile = "\"a\\b\"\n\u{1b}[2J\u{2028}";
+        let timestamp = line["timestamp"].as_str().expect("a time");
+        assert!(crate::clock::Timestamp::parse_rfc3339(timestamp).is_some(), "{timestamp}");
+        assert_eq!(
+            line,
+            serde_json::json!({
+                "timestamp": timestamp, "level": "WARN", "message": "said 7", "target": "request",
+                "status": 200, "cut": true, "hostile": hostile, "shown": hostile,
+            })
+        );
     }
 
     #[test]
@@ -109,7 +155,7 @@ mod tests {
             tracing::debug!(target: "patapim_edge::access", "taken");
         });
         assert!(!text.contains("left out") && text.contains("taken"), "{text}");
-        let refused = start("info,=,=x").expect_err("not a filter");
+        let Err(refused) = start("info,=,=x") else { panic!("not a filter") };
         assert!(refused.to_string().contains("is not a filter"), "{refused}");
     }
 }

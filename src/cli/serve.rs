@@ -24,7 +24,7 @@ pub(super) struct ServeArgs {
 pub(super) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let file = &args.config.config;
     let Loaded { config, warnings } = crate::config::load(file, environment())?;
-    log::start(&args.log).map_err(Failure::because)?;
+    let _log = log::start(&args.log).map_err(Failure::because)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

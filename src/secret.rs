@@ -81,6 +81,11 @@ pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
+/// Whether `text` is the one spelling in [`base64url`] of so many bytes, of which there are few.
+pub fn is_base64url_of(bytes: usize, text: &str) -> bool {
+    URL_SAFE_NO_PAD.decode_slice(text, &mut [0; 64]) == Ok(bytes)
+}
+
 /// SHA-256 of `bytes`.
 pub fn sha256(bytes: impl AsRef<[u8]>) -> [u8; 32] {
     let mut out = [0; 32];
@@ -148,5 +153,9 @@ mod tests {
         assert!(from_base64url("AA").is_some());
         assert!(from_base64url("AB").is_none(), "trailing bits");
         assert!(from_base64url("AA==").is_none(), "padding");
+        assert!(is_base64url_of(1, "AA"));
+        for not in ["AB", "AA==", "AAA", "A", "", "AAAA", "é"] {
+            assert!(!is_base64url_of(1, not), "{not}");
+        }
     }
 }

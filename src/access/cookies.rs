@@ -1,7 +1,7 @@
 //! The secrets that browsers keep for us, as values. How a `Cookie` header is read is the edge's business.
 
 use crate::names::SessionId;
-use crate::secret::{SecretText, base64url, from_base64url, same, sha256};
+use crate::secret::{SecretText, base64url, is_base64url_of, same, sha256};
 
 /// The visitor's session on a tunnel.
 pub const SESSION: &str = "__Host-patapim-session";
@@ -11,7 +11,7 @@ pub const BIND: &str = "__Host-patapim-bind";
 pub const DEPLOYER: &str = "__Host-patapim-deployer";
 
 fn is_secret(text: &str) -> bool {
-    text.len() == 43 && from_base64url(text).is_some_and(|bytes| bytes.len() == 32)
+    text.len() == 43 && is_base64url_of(32, text)
 }
 
 /// A session cookie's value: `<session id>.<secret>`. Well-formed, not yet believed.

@@ -47,7 +47,7 @@ pub struct Facts<'a> {
     /// From where.
     pub provenance: Provenance,
     /// The session cookie, if one well-formed one came.
-    pub session: Option<SessionCookie>,
+    pub session: Option<&'a SessionCookie>,
     /// The access token, if one came in a header.
     pub access_token: Option<SecretText>,
     /// The values of all `token` parameters, decoded, in order.
@@ -118,10 +118,7 @@ impl Gate {
                 Verdict::Admit(Permit { session, tunnel: facts.tunnel.clone() })
             });
         }
-        let live = facts.session.as_ref().and_then(|cookie| {
-            let session = self.sessions.on_tunnel(cookie, facts.tunnel, now)?;
-            Some(Beside { session, cookie: cookie.clone() })
-        });
+        let live = facts.session.and_then(|cookie| self.sessions.on_tunnel(cookie, facts.tunnel, now));
         if live.is_some() && facts.provenance == Provenance::Foreign && facts.asking != Asking::Navigation {
             return Verdict::CrossSite;
         }
@@ -132,12 +129,16 @@ impl Gate {
             }
             let keys = &self.sessions.keys;
             return match token::verify(keys, &self.sessions.issuer, facts.tunnel, judged, now) {
-                Ok(token) => Verdict::Redeem(token, live),
+                Ok(token) => {
+                    let beside =
+                        |(session, cookie): (_, &SessionCookie)| Beside { session, cookie: cookie.clone() };
+                    Verdict::Redeem(token, live.zip(facts.session).map(beside))
+                }
                 Err(fault) => Verdict::Refuse(fault.into()),
             };
         }
         match live {
-            Some(live) => Verdict::Admit(Permit { session: live.session, tunnel: facts.tunnel.clone() }),
+            Some(session) => Verdict::Admit(Permit { session, tunnel: facts.tunnel.clone() }),
             None => Verdict::SignIn,
         }
     }

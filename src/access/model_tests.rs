@@ -257,7 +257,7 @@ impl Real {
     }
 
     async fn redeem(&mut self, token: usize, browser: usize, beside: bool) {
-        let cookie = self.model.jar.get(&browser).map(|session| self.cookies[*session].clone());
+        let cookie = self.model.jar.get(&browser).map(|session| &self.cookies[*session]);
         let tokens = [self.tokens[token].reveal().to_owned()];
         let facts = Facts {
             tunnel: &self.house.tunnel,

@@ -109,7 +109,7 @@ impl House {
             tunnel: &self.tunnel,
             asking: Asking::Script,
             provenance: Provenance::Own,
-            session: Some(cookie.clone()),
+            session: Some(cookie),
             access_token: None,
             tokens: &[],
         };
@@ -326,7 +326,14 @@ async fn a_foreign_page_cannot_use_the_session_and_a_script_cannot_spend_a_token
     let ask = |asking, provenance, tokens| {
         let session = Some(live.cookie.clone());
         house.gate.admit(
-            &Facts { tunnel: &house.tunnel, asking, provenance, session, access_token: None, tokens },
+            &Facts {
+                tunnel: &house.tunnel,
+                asking,
+                provenance,
+                session: session.as_ref(),
+                access_token: None,
+                tokens,
+            },
             house.clock.now(),
         )
     };

@@ -14,9 +14,9 @@ pub(super) enum Sender {
     Foreign,
 }
 
-/// Judges a request to the site at `own_origin`: `Sec-Fetch-Site` decides where it is present, else an exact
+/// Judges a request to the site whose origin `own` spells: `Sec-Fetch-Site` decides where it is present, else an exact
 /// `Origin`; a request with neither comes from an old browser or a tool, and passes.
-pub(super) fn sender(method: &Method, headers: &HeaderMap, own_origin: &str) -> Sender {
+pub(super) fn sender(method: &Method, headers: &HeaderMap, own: impl FnOnce() -> String) -> Sender {
     // Fetched before anybody has clicked, it is a page's doing, whatever it says that it will become.
     let early = headers.contains_key("sec-purpose");
     if early || headers.contains_key("sec-fetch-site") {
@@ -29,7 +29,7 @@ pub(super) fn sender(method: &Method, headers: &HeaderMap, own_origin: &str) -> 
     }
     // A link sends no Origin, so one that is there and not ours is no link, whatever the request says it accepts.
     match headers.contains_key(ORIGIN) {
-        true if only(headers, ORIGIN.as_str()) == Some(own_origin.as_bytes()) => Sender::OwnOrPerson,
+        true if only(headers, ORIGIN.as_str()) == Some(own().as_bytes()) => Sender::OwnOrPerson,
         true => Sender::Foreign,
         false => Sender::OwnOrPerson,
     }
@@ -63,7 +63,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        sender(&method, &headers, OWN)
+        sender(&method, &headers, || OWN.to_owned())
     }
 
     #[test]

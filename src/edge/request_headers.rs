@@ -62,10 +62,18 @@ pub(super) fn rewrite(request: &mut RequestHeader, told: &Told<'_>) -> Result<()
 
 /// Whether the app could take the header for the edge's word. Many app servers read `_` in a name as `-`.
 fn could_pass_for_ours(name: &HeaderName) -> bool {
-    let name = name.as_str().replace('_', "-");
-    name.starts_with("x-forwarded-")
-        || name.starts_with("x-patapim-")
-        || matches!(name.as_str(), "forwarded" | "x-real-ip" | "x-forwarded")
+    let name = name.as_str().as_bytes();
+    let begins = |with: &str| {
+        name.get(..with.len()).is_some_and(|start| {
+            start
+                .iter()
+                .zip(with.bytes())
+                .all(|(&found, wanted)| found == wanted || (found, wanted) == (b'_', b'-'))
+        })
+    };
+    begins("x-forwarded-")
+        || begins("x-patapim-")
+        || ["forwarded", "x-real-ip", "x-forwarded"].iter().any(|all| all.len() == name.len() && begins(all))
 }
 
 /// Removes what belongs to the visitor's connection and not to the request: the fields of RFC 9110 §7.6.1 and those

@@ -58,7 +58,7 @@ pub(super) fn back_to_deployer(
 }
 
 fn send(hosts: &PublicHosts, visit: &Visit<'_>, entropy: &dyn Entropy, rest: &str) -> Result<Reply> {
-    let (bind, is_new) = match &visit.bind {
+    let (bind, is_new) = match &visit.bind() {
         Some(bind) => (bind.clone(), false),
         None => (BindCookie::random(entropy), true),
     };

@@ -147,7 +147,7 @@ async fn redeem(
         tracing::error!(%error, tunnel = %visit.tunnel, "a token is not redeemed");
         return Ok(Err(Refusal::Unavailable));
     }
-    match edge.sessions.redeem(&token, visit.bind.as_ref(), beside, &visitor).await {
+    match edge.sessions.redeem(&token, visit.bind().as_ref(), beside, &visitor).await {
         Ok(redeemed) => {
             if let Err(error) = acts::session_opened(edge, visit.tunnel, &redeemed, client).await {
                 tracing::error!(%error, tunnel = %visit.tunnel, "a session could not be written down");

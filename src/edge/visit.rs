@@ -38,18 +38,16 @@ pub(super) struct Visit<'r> {
     pub(super) tunnel: &'r TunnelId,
     pub(super) kind: RequestKind,
     pub(super) target: Target<'r>,
-    /// The browser's bind cookie, if it has a well-formed one.
-    pub(super) bind: Option<BindCookie>,
+    hosts: &'r PublicHosts,
+    headers: &'r HeaderMap,
     session: Option<SessionCookie>,
     access_token: Option<SecretText>,
     sender: Sender,
     tokens: Vec<TokenParam<'r>>,
     values: Vec<String>,
-    issuer: String,
     /// The calling page's origin, where it is one that the tunnel's owner allowed.
     pub(super) allowed_origin: Option<String>,
     is_preflight: bool,
-    headers: &'r HeaderMap,
 }
 
 /// What is to be done.
@@ -73,13 +71,13 @@ pub(super) enum Step {
 impl<'r> Visit<'r> {
     /// Picks what matters from `request`. `allowed` tells whether the tunnel's owner allowed an origin.
     pub(super) fn read(
-        hosts: &PublicHosts,
+        hosts: &'r PublicHosts,
         tunnel: &'r TunnelId,
         request: &'r RequestHeader,
         allowed: impl Fn(&str) -> bool,
     ) -> Self {
         let headers = &request.headers;
-        let mut sender = cross_site::sender(&request.method, headers, &hosts.tunnel_origin(tunnel));
+        let mut sender = cross_site::sender(&request.method, headers, || hosts.tunnel_origin(tunnel));
         let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
         let allowed_origin =
             origin.filter(|origin| sender == Sender::Foreign && allowed(origin)).map(str::to_owned);
@@ -91,18 +89,17 @@ impl<'r> Visit<'r> {
         Self {
             tunnel,
             kind: RequestKind::of(&request.method, headers),
-            bind: cookies::only(headers, BIND).and_then(BindCookie::parse),
+            hosts,
+            headers,
             session: cookies::only(headers, SESSION).and_then(SessionCookie::parse),
             access_token: access_token::of(headers),
             sender,
             values: tokens.iter().filter_map(|token| token.text().map(str::to_owned)).collect(),
-            issuer: hosts.deployer_origin(),
             tokens,
             target,
             is_preflight: request.method == Method::OPTIONS
                 && headers.contains_key("access-control-request-method"),
             allowed_origin,
-            headers,
         }
     }
 
@@ -130,9 +127,10 @@ impl<'r> Visit<'r> {
 
     /// The request's target without the token that the gate judges: ours, else one that could be anybody's.
     pub(super) fn target_without_token(&self) -> Vec<u8> {
+        let issuer = self.hosts.deployer_origin();
         let seeming = |wanted: Seeming| {
             let seems = |token: &&TokenParam<'_>| {
-                token.text().is_some_and(|text| token::seeming(text, &self.issuer) == wanted)
+                token.text().is_some_and(|text| token::seeming(text, &issuer) == wanted)
             };
             self.tokens.iter().rev().find(seems)
         };
@@ -159,7 +157,7 @@ impl<'r> Visit<'r> {
             tunnel: self.tunnel,
             asking,
             provenance,
-            session: self.session.clone(),
+            session: self.session.as_ref(),
             access_token: self.access_token.clone(),
             tokens: &self.values,
         }
@@ -168,6 +166,11 @@ impl<'r> Visit<'r> {
     /// The cookies of ours that came more than once.
     pub(super) fn doubled(&self) -> impl Iterator<Item = &'static str> {
         [SESSION, BIND].into_iter().filter(|name| cookies::is_doubled(self.headers, name))
+    }
+
+    /// The browser's bind cookie, if it has a well-formed one.
+    pub(super) fn bind(&self) -> Option<BindCookie> {
+        cookies::only(self.headers, BIND).and_then(BindCookie::parse)
     }
 
     /// The browser's session cookie, if it has a well-formed one.

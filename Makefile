@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bench-scale demo test lint unit e2e crash conf fuzz fuzz-targets deny deny-needs build-needs test-needs gated-proxy
+.PHONY: help demo test lint unit e2e crash conf fuzz fuzz-targets bench bench-peers bench-scale deny deny-needs build-needs test-needs gated-proxy
 
 # Demo and tests share one profile, so that everything is compiled once.
 PROFILE := demo
@@ -69,6 +69,13 @@ conf: $(PROMTOOL) ## The alert rules and their tests, by promtool; the units, wh
 # The tests run it as its operator would.
 gated-proxy: build-needs
 	$(CARGO) build --locked --profile $(PROFILE) --example gated_proxy
+
+bench: build-needs ## What the edge costs beside its peers, written into BENCHMARKS.md; ONLY=… names parts, and writes nothing
+	$(call packages,h2load:nghttp2-client)
+	$(CARGO) bench --locked --bench load -- $(ONLY)
+
+bench-peers: ## Installs what the edge is compared with: HAProxy, nginx and OpenSSH's server
+	$(call packages,/usr/sbin/haproxy:haproxy /usr/sbin/nginx:nginx-light /usr/sbin/sshd:openssh-server)
 
 fuzz: fuzz-targets ## Each fuzz target for ten minutes, one per processor; TIME=… for so many seconds, ONLY=… for some of them
 	fuzz/run target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE)) $(TIME) $(ONLY)

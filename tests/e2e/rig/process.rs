@@ -27,7 +27,7 @@ struct Printed {
 
 /// A running program.
 pub(crate) struct Process {
-    pid: u32,
+    pub(crate) pid: u32,
     printed: watch::Receiver<Printed>,
     ended: watch::Receiver<Option<ExitStatus>>,
     watcher: Option<JoinHandle<()>>,

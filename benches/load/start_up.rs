@@ -1,0 +1,101 @@
+//! How long a start takes, by how many people there are.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use patapim_edge::clock::{SystemClock, Timestamp};
+use patapim_edge::store::sqlite::SqliteFile;
+use patapim_edge::store::{Commit, Entry, Key, Store as _, Tx};
+
+use super::contestant::started;
+use super::figures::Fact;
+use super::progress;
+use crate::rig::edge::Setup;
+use crate::rig::journey::Person;
+use crate::rig::scene::TUNNEL;
+
+/// Each with a passkey, a tunnel and a session.
+const PEOPLE: [usize; 4] = [12_500, 25_000, 50_000, 100_000];
+/// Copied in one commit.
+const BATCH: usize = 500;
+
+/// Starts an edge again and again, with more people each time.
+pub(crate) async fn measure(origin: String) -> Vec<Fact> {
+    let mut edge = started(Setup::default().upstream(TUNNEL, "ada", &origin)).await;
+    let mut ada = Person::enrolled(&edge, "ada").await;
+    ada.open(&edge.tunnel(TUNNEL, "/small")).await.must_be(200);
+    let file = edge.home().join("data/edge.db");
+    let (mut there, mut found) = (0, Vec::new());
+    for wanted in PEOPLE {
+        edge.kill().await;
+        copy_ada(&file, there..wanted).await;
+        there = wanted;
+        let began = Instant::now();
+        edge.start_again().await;
+        let took = began.elapsed().as_secs_f64();
+        let resident = edge.process.resident_kib() / 1024;
+        found.push(format!("{wanted}: {took:.2} s, {resident} MiB"));
+        progress(&format!("start-up with {wanted} people: {took:.2} s, {resident} MiB"));
+    }
+    vec![Fact {
+        what: "start-up with so many people, each with passkey, tunnel and session; memory then",
+        found: found.join("; "),
+        aim: "100,000: < 2 s",
+    }]
+}
+
+/// Puts copies of all that is Ada's beside it, under other names.
+async fn copy_ada(file: &Path, numbers: std::ops::Range<usize>) {
+    let file = SqliteFile::open(file).expect("the edge's store");
+    let store = file.start(SystemClock::not_before(Timestamp::default()));
+    let all = store.range("").await.expect("readable").entries;
+    let id_of = |prefix: &str, at: usize| {
+        let key = all.iter().find_map(|entry| entry.key.after(prefix)).expect("Ada's");
+        key.split('/').nth(at).expect("an id").to_owned()
+    };
+    let ids = [id_of("users/", 0), id_of("passkeys/", 1), id_of("live/session/", 0)];
+    let hers: Vec<&Entry> = all.iter().filter(|entry| is_original(entry, &ids)).collect();
+    let (store, numbers) = (Arc::new(store), numbers.collect::<Vec<_>>());
+    for batch in numbers.chunks(BATCH) {
+        let mut tx = Tx::new();
+        for number in batch {
+            for entry in &hers {
+                let (key, value) =
+                    (renamed(&entry.key, &ids, *number), String::from_utf8_lossy(&entry.value));
+                tx = tx.put_until(Key::new(key), renamed(&value, &ids, *number), entry.expires_at);
+            }
+        }
+        assert!(matches!(store.commit(tx).await, Ok(Commit::Applied(_))), "copies of Ada");
+    }
+}
+
+/// Whether it is hers, and not a copy.
+fn is_original(entry: &Entry, ids: &[String]) -> bool {
+    let value = String::from_utf8_lossy(&entry.value);
+    [
+        "users/",
+        "user-names/",
+        "passkeys/",
+        "credentials/",
+        "tunnels/",
+        "user-tunnels/",
+        "labels/",
+        "live/session/",
+    ]
+    .iter()
+    .any(|prefix| entry.key.starts_with(prefix))
+        && ids.iter().any(|id| entry.key.contains(id.as_str()) || value.contains(id.as_str()))
+}
+
+/// The text with other ids, names and tunnels in it, each as long as it was.
+fn renamed(text: &str, ids: &[String], number: usize) -> String {
+    let letters: String = (0..6).map(|place| char::from(b'a' + (number >> (4 * place) & 15) as u8)).collect();
+    let mut text =
+        text.replace(TUNNEL, &format!("ada-{letters}")).replace("\"ada\"", &format!("\"ada-{letters}-\""));
+    text = text.replace("user-names/ada", &format!("user-names/ada-{letters}-"));
+    for id in ids {
+        text = text.replace(id, &format!("{letters}{}", &id[6..]));
+    }
+    text
+}

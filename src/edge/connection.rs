@@ -48,8 +48,7 @@ const SEND_BUFFER: usize = 128 * 1024;
 const UPLOAD_WINDOW: u32 = 1 << 20;
 
 /// Takes an agent's connection, after a handshake that proved its key, until it ends.
-pub(super) type AgentDoor =
-    Box<dyn Fn(Box<AgentStream>, SocketAddr) -> BoxFuture<'static, ()> + Send + Sync>;
+pub(super) type AgentDoor = Box<dyn Fn(Box<AgentStream>, SocketAddr) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// How connections of one kind of listener begin.
 pub(super) enum Front {

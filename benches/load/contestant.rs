@@ -175,9 +175,15 @@ impl Peer {
 }
 
 impl Drop for Peer {
-    /// Asked politely: a server with children of its own takes them along.
+    /// Asked politely: a server with children of its own takes them along. One that waits for its visitors first is not
+    /// waited for.
     fn drop(&mut self) {
         let _ = Command::new("sh").arg("-c").arg(format!("kill {}", self.pid())).status();
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }

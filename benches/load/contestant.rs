@@ -67,6 +67,7 @@ impl Ours {
         let agent = Process::start(&mut run);
         agent.says("the agent's word that it is connected", connected).await;
         let tunnel = desktop.tunnel.clone();
+        until_online(&edge, &tunnel).await;
         let page = edge.tunnel(&tunnel, "/small");
         ada.open(&page).await.must_be(200);
         let pending = desktop.command(&["devices", "pending", "--json"]).await.json();
@@ -98,6 +99,18 @@ impl Ours {
             good: self.cookie(),
             forged: Some((String::new(), format!("?token={NOT_OURS}"))),
             _kept: Box::new(()),
+        }
+    }
+}
+
+/// The agent says that it is connected a moment before the edge has heard all of its hello, and a sign-in that begins in that
+/// moment has to begin again.
+async fn until_online(edge: &Edge, tunnel: &str) {
+    loop {
+        let listed = edge.admin(&["tunnel", "list"]).await;
+        let mut all = listed.as_array().into_iter().flatten();
+        if all.any(|one| one["id"] == tunnel && one["online"] == true) {
+            return;
         }
     }
 }

@@ -91,8 +91,12 @@ impl Report {
 }
 
 fn table_of(out: &mut String, table: &Table) {
-    let names: Vec<&str> =
-        table.rows.first().map(|row| row.cells.iter().map(|cell| cell.name).collect()).unwrap_or_default();
+    let names: Vec<&str> = table
+        .rows
+        .iter()
+        .max_by_key(|row| row.cells.len())
+        .map(|row| row.cells.iter().map(|cell| cell.name).collect())
+        .unwrap_or_default();
     let _ = writeln!(out, "| {}, {} | {} |", table.title, table.unit, names.join(" | "));
     let _ = writeln!(out, "|---|{}", "---|".repeat(names.len()));
     for row in &table.rows {

@@ -35,10 +35,6 @@ use contestant::{Ours, Peer, direct, ourselves};
 use figures::{Fact, Table};
 use report::Report;
 
-/// As in the programs, for the bare Pingora's sake.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// In the order in which they are measured.
 const PARTS: [&str; 7] = ["edge", "tunnel", "bulk", "cut", "sign-ins", "interactive", "start-up"];
 

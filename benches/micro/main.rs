@@ -35,7 +35,7 @@ use names::PublicHosts;
 use patapim_edge::store::{Key, Store as _, Tx};
 
 #[global_allocator]
-static ALLOCATOR: AllocProfiler<mimalloc::MiMalloc> = AllocProfiler::new(mimalloc::MiMalloc);
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 /// A million revocations, a hundred thousand sessions.
 static CROWD: LazyLock<Crowd> = LazyLock::new(|| Crowd::of(1_000_000, 100_000));

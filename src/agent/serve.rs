@@ -8,7 +8,7 @@ use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -79,11 +79,16 @@ where
         Err(_) => return Parted::Lost("the edge did not begin".to_owned()),
     };
     let pings = connection.ping_pong();
+    let (greeted, greets) = oneshot::channel();
+    let mut greeted = Some(greeted);
     let mut beat = std::pin::pin!(async {
-        match pings {
-            Some(pings) => pulse(pings, heard, service.rhythm, drop).await,
-            None => std::future::pending().await,
-        }
+        let (Some(pings), Ok(hello)) = (pings, greets.await) else { return std::future::pending().await };
+        // Our hello left before the first PING, so that whoever answers it has our hello, and our nonce: who is told that
+        // we are connected may sign in at once.
+        let mut hello = Some(hello);
+        let answered =
+            |_| hello.take().into_iter().for_each(|hello| drop(service.words.send(Word::Met(hello))));
+        pulse(pings, heard, service.rhythm, answered).await
     });
 
     let (said, mut hears) = mpsc::channel(4);
@@ -100,7 +105,7 @@ where
                 Said::Hello(hello, stream) => {
                     until = None;
                     events = Some(stream);
-                    let _ = service.words.send(Word::Met(hello));
+                    let _ = greeted.take().map(|greeted| greeted.send(hello));
                 }
                 Said::Mismatch(mismatch) => {
                     until = Some((Instant::now() + CLOSE_PATIENCE, ""));

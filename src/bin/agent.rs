@@ -4,10 +4,6 @@ use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 
-/// A request is many small pieces that live for a moment; this one finds them again without asking the system.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> anyhow::Result<ExitCode> {
     // What people should read is printed; the log is for those who ask for it with RUST_LOG.
     tracing_subscriber::fmt()

@@ -2,10 +2,6 @@
 
 use std::process::ExitCode;
 
-/// A request is many small pieces that live for a moment; this one finds them again without asking the system.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     patapim_edge::cli::main()
 }

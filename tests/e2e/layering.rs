@@ -48,7 +48,6 @@ const BELONGS_TO: &[(&str, &[&str])] = &[
     ("clap", &["agent", "cli", "bin", "manual"]),
     ("clap_complete", &["manual"]),
     ("clap_mangen", &["manual"]),
-    ("mimalloc", &["bin"]),
     ("psl", &["cli"]),
     ("qrcode", &["agent", "deployer"]),
 ];

@@ -37,7 +37,7 @@ demo: build-needs ## Builds everything and runs it with throw-away data; prints 
 test: lint test-needs gated-proxy ## Everything: lint, conf, then unit and end-to-end tests, browsers included, and the documentation's examples
 	@if [ -x $(PROMTOOL) ] || $(MAKE) -s $(PROMTOOL); then $(MAKE) -s conf; else echo "No promtool to be had: the alert rules are not checked." >&2; fi
 	$(CARGO) test --locked --quiet --profile $(PROFILE) --doc
-	@$(MAKE) -s fuzz TIME=$(BRIEFLY)
+	@FUZZ_SEED=1 $(MAKE) -s fuzz TIME=$(BRIEFLY)
 	$(NEXTEST)
 
 # The doors that only the fuzz targets use are looked at with all the rest. The policy looks at what other systems need, too,

@@ -24,7 +24,8 @@ fuzz_target!(|text: &str| {
     if !data.answers(&challenge) || !passes(Kind::Get) {
         return;
     }
-    let read: Value = serde_json::from_str(&json).expect("JSON");
+    // Who reads all of it may find something in what we pass over that is no JSON, and then reads nothing.
+    let Ok(read) = serde_json::from_str::<Value>(&json) else { return };
     assert_eq!(read["type"], "webauthn.get");
     assert_eq!(read["challenge"], challenge.to_string());
     assert_eq!(read["origin"], ORIGIN);

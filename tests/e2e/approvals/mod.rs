@@ -85,8 +85,12 @@ impl Asking {
     /// Has the desktop decide about the device that `pending` tells of.
     async fn decide(&self, decision: &str, pending: &Value) {
         let id = pending["id"].as_str().expect("an id");
+        let before = self.edge.approvals();
         let done = self.desktop.command(&["devices", decision, &id[..8], "--json"]).await;
         assert_eq!((done.code, &done.json()["id"]), (0, &pending["id"]), "{}{}", done.out, done.err);
+        if decision == "approve" {
+            self.edge.hears_of_approval(before).await;
+        }
     }
 
     /// Another passkey of Ada's, in a browser of its own.

@@ -27,6 +27,8 @@ pub struct Buffered<IO> {
     /// What is to be written, from `written` on.
     leaving: Vec<u8>,
     written: usize,
+    /// What was written may still lie below.
+    is_on_its_way: bool,
     /// Of what is to be written, so much may lie here; what is larger by itself does not wait.
     most: usize,
     is_long: bool,
@@ -42,6 +44,7 @@ impl<IO> Buffered<IO> {
             filled: 0,
             leaving: Vec::new(),
             written: 0,
+            is_on_its_way: false,
             most,
             is_long: false,
         }
@@ -72,6 +75,17 @@ impl<IO: AsyncWrite + Unpin> Buffered<IO> {
         self.written = 0;
         Poll::Ready(Ok(()))
     }
+
+    /// The same, and out of what is below as well: that has looked for something to read before this came to it.
+    fn poll_leave_for_good(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_on_its_way |= !self.leaving.is_empty();
+        if self.is_on_its_way {
+            ready!(self.poll_leave(cx))?;
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.is_on_its_way = false;
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Buffered<IO> {
@@ -92,7 +106,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Buffered<IO> {
                 this.ahead = Vec::new();
                 (this.taken, this.filled) = (0, 0);
                 // Whoever waits has no more to say for now. An error shows with the next write.
-                let _ = this.poll_leave(cx);
+                let _ = this.poll_leave_for_good(cx);
             }
             ready!(polled)?;
         }
@@ -205,6 +219,17 @@ mod tests {
         far.write_all(b"well").await.expect("room");
         near.read_exact(&mut answer).await.expect("open");
         assert_eq!((&question, &answer), (b"well?", b"well"));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_behind_two_of_them_has_asked_too() {
+        let (near, mut far) = duplex(64);
+        let mut near = Buffered::new(Buffered::new(near, 1000), 100);
+        near.write_all(b"question").await.expect("room");
+        assert!(near.read_u8().now_or_never().is_none(), "no answer yet");
+        let mut heard = [0; 8];
+        assert!(far.read_exact(&mut heard).now_or_never().is_some(), "and it was asked");
+        assert_eq!(&heard, b"question");
     }
 
     #[tokio::test]

@@ -9,31 +9,16 @@ use url::Url;
 
 use crate::rig::client::Visitor;
 use crate::rig::process::within;
+use crate::rig::raw_http2::kind::*;
+use crate::rig::raw_http2::{END_HEADERS, END_STREAM, PREFACE, authority, frame, whole_frames};
 use crate::rig::scene::Scene;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const ENHANCE_YOUR_CALM: u32 = 0xb;
-const REFUSED_STREAM: u8 = 7;
-const END_STREAM: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let [_, a, b, c] = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    [&[a, b, c, kind, flags], &stream.to_be_bytes()[..], payload].concat()
-}
+const REFUSED_STREAM: u32 = 7;
 
 /// The head of a request for `url`, as HPACK writes it with the static table alone.
 fn head(url: &Url, method: u8) -> Vec<u8> {
-    let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    let authority = authority(url);
     let length = u8::try_from(authority.len()).expect("short");
     [&[method, 0x87, 0x84, 0x01, length], authority.as_bytes()].concat()
 }
@@ -105,30 +90,7 @@ async fn until_ended(visitor: &Visitor, url: &Url, flood: Flood) -> Option<u32> 
     };
     let what = format!("{} to be ended", flood.what);
     within(&what, futures_util::future::join(read, async { drop(write.await) })).await;
-    reason(&heard)
-}
-
-/// A frame that the edge sent.
-struct Frame<'a> {
-    kind: u8,
-    stream: u32,
-    payload: &'a [u8],
-}
-
-/// The whole frames at the beginning of `heard`.
-fn frames(mut heard: &[u8]) -> impl Iterator<Item = Frame<'_>> {
-    std::iter::from_fn(move || {
-        let (&[a, b, c, kind, _, d, e, f, g], rest) = heard.split_first_chunk::<9>()?;
-        let payload = rest.get(..u32::from_be_bytes([0, a, b, c]) as usize)?;
-        heard = &rest[payload.len()..];
-        Some(Frame { kind, stream: u32::from_be_bytes([d, e, f, g]), payload })
-    })
-}
-
-/// The reason in the first GOAWAY of `heard`.
-fn reason(heard: &[u8]) -> Option<u32> {
-    let goaway = frames(heard).find(|one| one.kind == GOAWAY)?;
-    Some(u32::from_be_bytes(goaway.payload.get(4..8)?.try_into().expect("four bytes")))
+    whole_frames(&heard).find(|one| one.kind == GOAWAY)?.reason()
 }
 
 /// How long the quickest of some visitors waits for an answer.
@@ -200,12 +162,12 @@ async fn a_connection_has_so_many_requests_under_way() {
     let refused = async {
         loop {
             stream.read_buf(&mut heard).await.expect("the edge goes on");
-            if let Some(refused) = frames(&heard).find(|one| one.kind == RST_STREAM) {
-                return (refused.stream, refused.payload.to_vec());
+            if let Some(refused) = whole_frames(&heard).find(|one| one.kind == RST_STREAM) {
+                return (refused.stream, refused.reason());
             }
         }
     };
-    assert_eq!(within("the fourth to be refused", refused).await, (7, vec![0, 0, 0, REFUSED_STREAM]));
-    let settings = frames(&heard).find(|one| one.kind == SETTINGS).expect("the edge's own");
+    assert_eq!(within("the fourth to be refused", refused).await, (7, Some(REFUSED_STREAM)));
+    let settings = whole_frames(&heard).find(|one| one.kind == SETTINGS).expect("the edge's own");
     assert!(settings.payload.chunks(6).any(|one| one == [0, 3, 0, 0, 0, 3]), "{:?}", settings.payload);
 }

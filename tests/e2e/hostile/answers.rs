@@ -11,17 +11,15 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use super::Beside;
 use crate::rig::answer::Answer;
 use crate::rig::client::Visitor;
-use crate::rig::fake_agent::{
-    Asked, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Manners, PADDED, PUSH_PROMISE, fields,
-    frame, head,
-};
+use crate::rig::fake_agent::{Asked, Manners};
+use crate::rig::raw_http2::kind::{CONTINUATION, DATA, HEADERS, PUSH_PROMISE};
+use crate::rig::raw_http2::{END_HEADERS, END_STREAM, PADDED, fields, frame, head};
 
 type Frames = fn(u32) -> Vec<u8>;
 
 /// A whole answer with this head and the body "evil".
 fn answer(stream: u32, block: &[(&str, &[u8])]) -> Vec<u8> {
-    let block: Vec<(&[u8], &[u8])> = block.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
-    [head(stream, 0, &fields(&block)), frame(DATA, END_STREAM, stream, b"evil")].concat()
+    [head(stream, 0, &fields(block)), frame(DATA, END_STREAM, stream, b"evil")].concat()
 }
 
 fn with_status(stream: u32, status: &str) -> Vec<u8> {
@@ -50,7 +48,7 @@ const NO_ANSWERS: &[(&str, Frames)] = &[
     ("no length where one is named", |s| with(s, "content-length", b"")),
     ("a length beyond all numbers", |s| with(s, "content-length", b"99999999999999999999999")),
     ("a length and no body", |s| {
-        head(s, END_STREAM, &fields(&[(b":status", b"200"), (b"content-length", b"5")]))
+        head(s, END_STREAM, &fields(&[(":status", "200"), ("content-length", "5")]))
     }),
     ("a connection's field", |s| with(s, "connection", b"keep-alive, content-length")),
     ("an upgrade", |s| with(s, "upgrade", b"h2c")),
@@ -58,14 +56,11 @@ const NO_ANSWERS: &[(&str, Frames)] = &[
     ("a proxy's connection", |s| with(s, "proxy-connection", b"keep-alive")),
     ("another protocol, unasked, and nothing after it", |s| with_status(s, "101")),
     ("nothing but an interim answer", |s| {
-        head(s, END_STREAM, &fields(&[(b":status", b"103"), (b"link", b"</evil>")]))
+        head(s, END_STREAM, &fields(&[(":status", "103"), ("link", "</evil>")]))
     }),
     ("interim answers without end", |s| {
-        [
-            head(s, 0, &fields(&[(b":status", b"103"), (b"link", b"</evil>")])).repeat(5_000),
-            with_status(s, "200"),
-        ]
-        .concat()
+        [head(s, 0, &fields(&[(":status", "103"), ("link", "</evil>")])).repeat(5_000), with_status(s, "200")]
+            .concat()
     }),
     ("no status", |s| answer(s, &[("x-evil", b"1")])),
     ("two statuses", |s| answer(s, &[(":status", b"200"), (":status", b"204")])),
@@ -89,12 +84,12 @@ const NO_ANSWERS: &[(&str, Frames)] = &[
     ("a value with a carriage return", |s| with(s, "x-evil", b"1\r")),
     ("one field of 200 KB", |s| with(s, "x-evil", &[b'x'; 200_000])),
     ("ten thousand fields", |s| {
-        let block = [vec![(b":status".as_slice(), b"200".as_slice())], vec![(b"x-evil", b"1"); 10_000]];
+        let block = [vec![(":status", "200")], vec![("x-evil", "1"); 10_000]];
         head(s, END_STREAM, &fields(&block.concat()))
     }),
     ("a head without end", |s| {
-        let piece = frame(CONTINUATION, 0, s, &fields(&[(b"x-evil", b"1")]));
-        [frame(HEADERS, 0, s, &fields(&[(b":status", b"200")])), piece.repeat(20_000)].concat()
+        let piece = frame(CONTINUATION, 0, s, &fields(&[("x-evil", "1")]));
+        [frame(HEADERS, 0, s, &fields(&[(":status", "200")])), piece.repeat(20_000)].concat()
     }),
     ("a field that no table has", |s| frame(HEADERS, END_HEADERS | END_STREAM, s, &[0xff, 0xff, 0xff, 0x7f])),
     ("letters that no table has", |s| {
@@ -102,16 +97,12 @@ const NO_ANSWERS: &[(&str, Frames)] = &[
     }),
     ("a body without a head", |s| frame(DATA, END_STREAM, s, b"evil")),
     ("another frame within a head", |s| {
-        [frame(HEADERS, 0, s, &fields(&[(b":status", b"200")])), frame(DATA, END_STREAM, s, b"evil")].concat()
+        [frame(HEADERS, 0, s, &fields(&[(":status", "200")])), frame(DATA, END_STREAM, s, b"evil")].concat()
     }),
     ("a head that is all padding", |s| frame(HEADERS, END_HEADERS | PADDED, s, &[200, 1, 2])),
     ("a push", |s| {
-        let request = fields(&[
-            (b":method", b"GET"),
-            (b":scheme", b"https"),
-            (b":authority", b"evil"),
-            (b":path", b"/"),
-        ]);
+        let request =
+            fields(&[(":method", "GET"), (":scheme", "https"), (":authority", "evil"), (":path", "/")]);
         let promise = [&2u32.to_be_bytes(), &request[..]].concat();
         [frame(PUSH_PROMISE, END_HEADERS, s, &promise), with_status(2, "200")].concat()
     }),
@@ -120,27 +111,27 @@ const NO_ANSWERS: &[(&str, Frames)] = &[
 /// These begin well.
 const BROKEN_BODIES: &[(&str, Frames)] = &[
     ("less than its length", |s| {
-        let head = head(s, 0, &fields(&[(b":status", b"200"), (b"content-length", b"100")]));
+        let head = head(s, 0, &fields(&[(":status", "200"), ("content-length", "100")]));
         [head, frame(DATA, END_STREAM, s, b"short")].concat()
     }),
     ("more than its length", |s| {
-        let head = head(s, 0, &fields(&[(b":status", b"200"), (b"content-length", b"2")]));
+        let head = head(s, 0, &fields(&[(":status", "200"), ("content-length", "2")]));
         [head, frame(DATA, END_STREAM, s, b"far too long")].concat()
     }),
     ("trailers that come after less than its length", |s| {
-        let begun = head(s, 0, &fields(&[(b":status", b"200"), (b"content-length", b"100")]));
-        [begun, frame(DATA, 0, s, b"short"), head(s, END_STREAM, &fields(&[(b"x-evil", b"1")]))].concat()
+        let begun = head(s, 0, &fields(&[(":status", "200"), ("content-length", "100")]));
+        [begun, frame(DATA, 0, s, b"short"), head(s, END_STREAM, &fields(&[("x-evil", "1")]))].concat()
     }),
     ("a second head", |s| {
-        let begun = head(s, 0, &fields(&[(b":status", b"200")]));
+        let begun = head(s, 0, &fields(&[(":status", "200")]));
         [begun.clone(), frame(DATA, 0, s, b"half"), begun, frame(DATA, END_STREAM, s, b"half")].concat()
     }),
     ("padding that is longer than its frame", |s| {
-        let begun = head(s, 0, &fields(&[(b":status", b"200")]));
+        let begun = head(s, 0, &fields(&[(":status", "200")]));
         [begun, frame(DATA, PADDED | END_STREAM, s, &[200, 1, 2])].concat()
     }),
     ("a frame that is too long", |s| {
-        let begun = head(s, 0, &fields(&[(b":status", b"200")]));
+        let begun = head(s, 0, &fields(&[(":status", "200")]));
         [begun, frame(DATA, END_STREAM, s, &[7; 40_000])].concat()
     }),
 ];

@@ -3,15 +3,15 @@
 use http::{Method, Response};
 
 use super::Beside;
-use crate::rig::fake_agent::{
-    Asked, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Manners, PING, PUSH_PROMISE,
-    RST_STREAM, SETTINGS, WINDOW_UPDATE, fields, frame,
+use crate::rig::fake_agent::{Asked, Manners};
+use crate::rig::raw_http2::kind::{
+    CONTINUATION, DATA, GOAWAY, HEADERS, PING, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
+use crate::rig::raw_http2::{END_HEADERS, END_STREAM, fields, frame};
 
 /// None of these may be sent by the server of a connection, and least of all unasked.
 fn broken() -> Vec<(&'static str, Vec<u8>)> {
-    let get =
-        fields(&[(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"x"), (b":path", b"/")]);
+    let get = fields(&[(":method", "GET"), (":scheme", "https"), (":authority", "x"), (":path", "/")]);
     let promise = [&2u32.to_be_bytes(), &get[..]].concat();
     let setting = |id: u16, value: u32| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
     vec![

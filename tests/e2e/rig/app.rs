@@ -97,6 +97,13 @@ impl App {
         all.iter().rfind(|one| one.target.starts_with(target)).expect("just seen").clone()
     }
 
+    /// Waits until so many requests for `target` reached it.
+    pub(crate) async fn arrived(&self, target: &str, count: usize) {
+        let mut seen = self.inner.seen.subscribe();
+        let arrived = seen.wait_for(|all| all.iter().filter(|one| one.target == target).count() >= count);
+        drop(within(&format!("{count} of {target} to reach the app"), arrived).await.expect("the app lives"));
+    }
+
     /// Waits until the visitor of `path` has gone away.
     pub(crate) async fn left(&self, path: &str) {
         let mut left = self.inner.left.subscribe();

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::ca::{Ca, Dates};
 use super::client::Visitor;
-use super::process::{Finished, Process, finish, within};
+use super::process::{Finished, Process, finish};
 
 /// Names under it lead to loopback everywhere, in the agent too.
 const BASE: &str = "patapim.localhost";
@@ -344,29 +344,6 @@ impl Edge {
     /// A path on the operator's listener.
     pub(crate) fn operator(&self, path: &str) -> Url {
         Url::parse(&format!("http://{}{path}", self.ready.admin)).expect("an address")
-    }
-
-    /// What its metrics say of a series, the prefix left out.
-    pub(crate) async fn counted(&self, series: &str) -> u64 {
-        let text = self.visitor().curl(&self.operator("/metrics")).await.must_be(200).text();
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("patapim_edge_{series} ")));
-        line.unwrap_or_else(|| panic!("no {series} in {text}")).parse().expect("a whole number")
-    }
-
-    /// How many approvals desktops have told it of, by its trail.
-    pub(crate) fn approvals(&self) -> usize {
-        let trail = std::fs::read_to_string(self.data().join("audit.jsonl")).unwrap_or_default();
-        trail.matches("\"device-approved\"").count()
-    }
-
-    /// Waits until it has been told of more than `before`: the desktop's command does not wait for that.
-    pub(crate) async fn hears_of_approval(&self, before: usize) {
-        within("the edge to hear of the approval", async {
-            while self.approvals() <= before {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
     }
 
     /// A browser without a window and without a cookie.

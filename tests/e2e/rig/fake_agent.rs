@@ -1,8 +1,8 @@
 //! An agent of the test's own making. It holds a linked desktop's key and greets as it should; what it does then is the
-//! test's choice, down to the single frame (RFC 9113 §4.1).
+//! test's choice, down to the single frame ([`super::raw_http2`]).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
@@ -22,6 +22,8 @@ use super::agent::Desktop;
 use super::edge::Edge;
 use super::peers::{as_key, key_of, whole};
 use super::process::within;
+use super::raw_http2::ACK;
+use super::raw_http2::kind::SETTINGS;
 
 pub(crate) type Tls = tokio_rustls::client::TlsStream<TcpStream>;
 
@@ -137,6 +139,8 @@ pub(crate) struct FakeAgent {
     said: mpsc::UnboundedSender<Bytes>,
     /// What the edge asked the agent itself: path and body.
     told: watch::Receiver<Vec<(String, Value)>>,
+    /// What visitors asked for.
+    asked: Arc<Mutex<Vec<String>>>,
     over: watch::Receiver<bool>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
@@ -149,6 +153,13 @@ impl FakeAgent {
 
     /// With this key. Returns when the edge has heard the hello.
     pub(crate) async fn dial_with(edge: &Edge, key: &KeyPair, manners: Manners) -> Self {
+        let agent = Self::begin(edge, key, manners).await;
+        agent.was_told("/hello").await;
+        agent
+    }
+
+    /// The same, without waiting for anything after the handshake.
+    pub(crate) async fn begin(edge: &Edge, key: &KeyPair, manners: Manners) -> Self {
         let tls = within("a handshake", dial(edge, key)).await.expect("a linked desktop");
         let (near, far) = tokio::io::duplex(1 << 20);
         let (from_edge, to_edge) = tokio::io::split(tls);
@@ -158,20 +169,29 @@ impl FakeAgent {
         let (ended, over) = watch::channel(false);
         let (telling, told) = watch::channel(Vec::new());
         let (said, saying) = mpsc::unbounded_channel();
-        let serving = serve(near, manners, wire.clone(), telling, saying);
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let serving = serve(near, manners, wire.clone(), Arc::clone(&asked), telling, saying);
         let tasks = [
             tokio::spawn(hear(from_edge, to_agent, Arc::clone(&wire.deaf), ended)),
             tokio::spawn(speak(from_agent, to_edge, injected, Arc::clone(&wire.obstinate))),
             tokio::spawn(serving),
         ];
-        let agent = Self { wire, said, told, over, _tasks: tasks.map(AbortOnDropHandle::new).into() };
-        agent.was_told("/hello").await;
-        agent
+        Self { wire, said, told, asked, over, _tasks: tasks.map(AbortOnDropHandle::new).into() }
     }
 
     /// Says one more line to the edge.
     pub(crate) fn say(&self, line: &str) {
-        let _ = self.said.send(Bytes::from(format!("{line}\n")));
+        self.mumble(&format!("{line}\n"));
+    }
+
+    /// Says something that need be no line.
+    pub(crate) fn mumble(&self, words: &str) {
+        let _ = self.said.send(Bytes::copy_from_slice(words.as_bytes()));
+    }
+
+    /// How often visitors asked for `path`.
+    pub(crate) fn asked(&self, path: &str) -> usize {
+        self.asked.lock().expect("whole").iter().filter(|asked| *asked == path).count()
     }
 
     /// Waits until the edge has asked it for `path`, and gives the body.
@@ -255,6 +275,7 @@ async fn serve(
     io: DuplexStream,
     manners: Manners,
     wire: Wire,
+    asked: Arc<Mutex<Vec<String>>>,
     telling: watch::Sender<Vec<(String, Value)>>,
     saying: mpsc::UnboundedReceiver<Bytes>,
 ) {
@@ -265,6 +286,7 @@ async fn serve(
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         let control = request.uri().authority().is_some_and(|one| one == "control.patapim.invalid");
         if !control {
+            asked.lock().expect("whole").push(request.uri().path().to_owned());
             tasks.spawn((manners.app)(Asked { request, respond, wire: wire.clone() }));
             continue;
         }
@@ -295,73 +317,4 @@ async fn go_on(mut events: SendStream<Bytes>, mut saying: mpsc::UnboundedReceive
         let _ = events.send_data(line, false);
     }
     std::future::pending::<()>().await;
-}
-
-/// Kinds of frames.
-pub(crate) const DATA: u8 = 0;
-pub(crate) const HEADERS: u8 = 1;
-pub(crate) const RST_STREAM: u8 = 3;
-pub(crate) const SETTINGS: u8 = 4;
-pub(crate) const PUSH_PROMISE: u8 = 5;
-pub(crate) const PING: u8 = 6;
-pub(crate) const GOAWAY: u8 = 7;
-pub(crate) const WINDOW_UPDATE: u8 = 8;
-pub(crate) const CONTINUATION: u8 = 9;
-
-/// Their flags.
-pub(crate) const END_STREAM: u8 = 1;
-pub(crate) const ACK: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
-pub(crate) const PADDED: u8 = 8;
-
-/// One frame; its length is as it should be.
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// Fields as literals that no table keeps (RFC 7541 §6.2.2), whatever their bytes.
-pub(crate) fn fields(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
-    let mut block = Vec::new();
-    let text = |block: &mut Vec<u8>, bytes: &[u8]| {
-        let mut left = bytes.len();
-        if left < 127 {
-            block.push(u8::try_from(left).expect("short"));
-        } else {
-            block.push(127);
-            left -= 127;
-            while left >= 128 {
-                block.push(u8::try_from(left % 128).expect("seven bits") | 128);
-                left /= 128;
-            }
-            block.push(u8::try_from(left).expect("seven bits"));
-        }
-        block.extend_from_slice(bytes);
-    };
-    for (name, value) in fields {
-        block.push(0);
-        text(&mut block, name);
-        text(&mut block, value);
-    }
-    block
-}
-
-/// A head with this block, in as many frames as it takes.
-pub(crate) fn head(stream: u32, flags: u8, block: &[u8]) -> Vec<u8> {
-    let mut pieces: Vec<&[u8]> = block.chunks(16 * 1024).collect();
-    if pieces.is_empty() {
-        pieces.push(&[]);
-    }
-    let last = pieces.len() - 1;
-    let frames = pieces.iter().enumerate().map(|(number, piece)| {
-        let end = if number == last { END_HEADERS } else { 0 };
-        match number {
-            0 => frame(HEADERS, flags | end, stream, piece),
-            _ => frame(CONTINUATION, end, stream, piece),
-        }
-    });
-    frames.collect::<Vec<_>>().concat()
 }

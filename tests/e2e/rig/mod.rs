@@ -29,6 +29,7 @@ pub(crate) mod process;
 pub(crate) mod raw_http2;
 pub(crate) mod scene;
 pub(crate) mod stage;
+pub(crate) mod told;
 pub(crate) mod traffic;
 pub(crate) mod virtual_authenticator;
 pub(crate) mod websocket;

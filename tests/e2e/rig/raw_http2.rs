@@ -1,4 +1,4 @@
-//! HTTP/2 as nobody's library writes it: frames byte by byte, and what comes back.
+//! HTTP/2 as nobody's library writes it (RFC 9113 §4.1): frames byte by byte, and what comes back.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use url::Url;
@@ -27,6 +27,7 @@ pub(crate) mod kind {
 pub(crate) const ACK: u8 = 0x1;
 pub(crate) const END_STREAM: u8 = 0x1;
 pub(crate) const END_HEADERS: u8 = 0x4;
+pub(crate) const PADDED: u8 = 0x8;
 
 /// A frame as it goes over the wire.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -34,36 +35,64 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     [&[a, b, c, kind, flags], &stream.to_be_bytes()[..], payload].concat()
 }
 
-/// A field as HPACK writes it without any table.
-pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
-    let mut out = vec![0];
-    for text in [name, value] {
-        // An integer with a prefix of seven bits (RFC 7541 §5.1).
-        match u8::try_from(text.len()) {
-            Ok(length @ 0..=126) => out.push(length),
-            _ => {
-                out.push(127);
-                let mut rest = text.len() - 127;
-                while rest >= 128 {
-                    out.push(u8::try_from(rest % 128).expect("small") | 0x80);
-                    rest /= 128;
-                }
-                out.push(u8::try_from(rest).expect("small"));
-            }
-        }
-        out.extend_from_slice(text.as_bytes());
+/// Fields as literals that no table keeps (RFC 7541 §6.2.2), whatever their bytes.
+pub(crate) fn fields<N: AsRef<[u8]>, V: AsRef<[u8]>>(all: &[(N, V)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in all {
+        block.push(0);
+        text(&mut block, name.as_ref());
+        text(&mut block, value.as_ref());
     }
-    out
+    block
 }
 
-/// The fields of a head, one after the other.
-pub(crate) fn fields(all: &[(&str, &str)]) -> Vec<u8> {
-    all.iter().flat_map(|(name, value)| field(name, value)).collect()
+fn text(block: &mut Vec<u8>, bytes: &[u8]) {
+    // An integer with a prefix of seven bits (RFC 7541 §5.1).
+    match u8::try_from(bytes.len()) {
+        Ok(length @ 0..=126) => block.push(length),
+        _ => {
+            block.push(127);
+            let mut rest = bytes.len() - 127;
+            while rest >= 128 {
+                block.push(u8::try_from(rest % 128).expect("seven bits") | 0x80);
+                rest /= 128;
+            }
+            block.push(u8::try_from(rest).expect("seven bits"));
+        }
+    }
+    block.extend_from_slice(bytes);
+}
+
+/// A head with this block, in as many frames as it takes.
+pub(crate) fn head(stream: u32, flags: u8, block: &[u8]) -> Vec<u8> {
+    let mut pieces: Vec<&[u8]> = block.chunks(16 * 1024).collect();
+    if pieces.is_empty() {
+        pieces.push(&[]);
+    }
+    let last = pieces.len() - 1;
+    let frames = pieces.iter().enumerate().map(|(number, piece)| {
+        let end = if number == last { END_HEADERS } else { 0 };
+        match number {
+            0 => frame(kind::HEADERS, flags | end, stream, piece),
+            _ => frame(kind::CONTINUATION, end, stream, piece),
+        }
+    });
+    frames.collect::<Vec<_>>().concat()
 }
 
 /// `host:port` as a browser writes it.
 pub(crate) fn authority(url: &Url) -> &str {
     &url[url::Position::BeforeHost..url::Position::AfterPort]
+}
+
+/// The whole frames at the beginning of `heard`.
+pub(crate) fn whole_frames(mut heard: &[u8]) -> impl Iterator<Item = Frame> {
+    std::iter::from_fn(move || {
+        let (&[a, b, c, kind, flags, stream @ ..], rest) = heard.split_first_chunk::<9>()?;
+        let payload = rest.get(..u32::from_be_bytes([0, a, b, c]) as usize)?;
+        heard = &rest[payload.len()..];
+        Some(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload: payload.to_vec() })
+    })
 }
 
 /// One that came back.

@@ -22,6 +22,11 @@ pub(super) const LARGEST_HEAD: usize = 64 * 1024;
 const SUSPICIOUS: usize = 4 * 1024;
 /// How much of an answer's head may undo cookies. Browsers take 256 KiB.
 const ROOM: usize = 96 * 1024;
+/// What takes a cookie away.
+const PLAIN: &[u8] = b"; Max-Age=0; Secure";
+/// The same for one that is kept for one site alone, beside its namesake. A browser keeps some ten KiB of these, so by
+/// themselves they are never too many for us, but they may be for an app.
+const PARTITIONED: &[u8] = b"; Max-Age=0; Secure; Partitioned";
 /// Says for a while that cookies were undone here.
 const UNDONE: &str = "__Host-patapim-undone";
 
@@ -78,15 +83,18 @@ impl Crowd {
         paths.rotate_left(turn);
         // Nearly all of them are here, for a page that plants them for all addresses has no other choice.
         paths.insert(0, b"/");
+        let mut places: Vec<(&[u8], &[u8])> = paths.into_iter().map(|path| (path, PLAIN)).collect();
+        if self.is_back {
+            places.insert(1, (b"/", PARTITIONED));
+        }
         let mut room = ROOM;
-        for path in paths {
+        for (number, (path, kind)) in places.into_iter().enumerate() {
             for name in &self.names {
                 for domain in &domains {
                     // A cookie without a name is one only with a value.
-                    let (value, rest) = (b"=x; ", b"; Max-Age=0; Secure");
-                    let undoing = [name, &value[..], domain.as_bytes(), b"Path=", path, rest].concat();
+                    let undoing = [name, &b"=x; "[..], domain.as_bytes(), b"Path=", path, kind].concat();
                     let Some(left) = room.checked_sub(undoing.len()) else {
-                        return self.remember(head, path == b"/");
+                        return self.remember(head, number == 0);
                     };
                     room = left;
                     head.append_header(SET_COOKIE, undoing)?;
@@ -170,8 +178,15 @@ mod tests {
     #[test]
     fn who_comes_back_loses_the_apps_own_too() {
         let mut request = request("/", &format!("{}{UNDONE}=1", planted(180, 1300)));
-        let (cookies, _) = undone(&mut request);
-        assert!(cookies.iter().any(|cookie| cookie == "evil0=x; Path=/; Max-Age=0; Secure"));
+        let (cookies, all) = undone(&mut request);
+        assert!(!all, "nobody is signed out");
+        for wanted in [
+            "evil0=x; Path=/; Max-Age=0; Secure",
+            "evil179=x; Domain=patapim.test; Path=/; Max-Age=0; Secure; Partitioned",
+            "evil0=x; Path=/; Max-Age=0; Secure; Partitioned",
+        ] {
+            assert!(cookies.iter().any(|cookie| cookie == wanted), "{wanted}");
+        }
     }
 
     #[test]

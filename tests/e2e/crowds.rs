@@ -6,7 +6,7 @@ use http::Method;
 use crate::rig::answer::Answer;
 use crate::rig::client::Visitor;
 use crate::rig::cookies::SetCookie;
-use crate::rig::edge::{Edge, Setup};
+use crate::rig::edge::Setup;
 use crate::rig::journey::SESSION;
 use crate::rig::raw_http2::kind::HEADERS;
 use crate::rig::raw_http2::{END_HEADERS, END_STREAM, Frames, authority, fields, frame};
@@ -45,13 +45,6 @@ fn undone(answer: &Answer, name: &str) -> Vec<String> {
 
 fn untouched(answer: &Answer) -> bool {
     answer.set_cookies().iter().all(|cookie: &SetCookie| cookie.name != SESSION)
-}
-
-async fn counted(edge: &Edge) -> u64 {
-    let told = edge.visitor().curl(&edge.operator("/metrics")).await.must_be(200).text();
-    let line =
-        told.lines().find_map(|line| line.strip_prefix("patapim_edge_limited_total{limit=\"head_size\"}"));
-    line.expect("a counter").trim().parse().expect("a number")
 }
 
 #[tokio::test]
@@ -102,7 +95,7 @@ async fn cookies_that_no_app_can_be_sent_are_undone_where_they_were_planted() {
         }
     }
     assert_eq!(scene.app.count(), before, "nothing reaches the app");
-    assert!(counted(&scene.edge).await >= 4);
+    assert!(scene.edge.counted("limited_total{limit=\"head_size\"}").await >= 4);
     scene.echo().await;
 }
 
@@ -116,6 +109,10 @@ async fn who_comes_back_with_as_many_loses_the_apps_own_as_well() {
     assert!(undone(&first, "planted0").iter().all(|one| one.starts_with("domain=")));
     let again = browser.navigate(&page).header("cookie", &crowded()).await.must_be(431);
     assert!(undone(&again, "planted0").contains(&" path=/".to_owned()), "{:?}", again.headers);
+    let apart = |answer: &Answer| {
+        answer.set_cookies().iter().any(|one| one.attributes.contains(&"partitioned".into()))
+    };
+    assert!(apart(&again) && !apart(&first), "what is kept for one site alone goes with the second refusal");
     scene.echo().await;
 }
 

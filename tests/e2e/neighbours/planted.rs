@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Neighbourhood;
+use super::{EVIL, Neighbourhood};
 use crate::rig::journey::{BIND, DEPLOYER, SESSION};
 use crate::rig::stage::ONE_SITE;
 
@@ -18,6 +18,7 @@ async fn planted_cookies_are_nobodys_session_and_lock_nobody_out() {
     let hood = Neighbourhood::under(ONE_SITE).await;
     look_alikes_are_no_hindrance(&hood).await;
     twins_are_taken_away(&hood).await;
+    heaps_are_undone(&hood).await;
 }
 
 /// Cookies in the edge's name, tossed at the neighbours by way of the domain above them all.
@@ -45,4 +46,33 @@ async fn twins_are_taken_away(hood: &Neighbourhood) {
     assert!(planted.as_str().expect("cookies").contains("patapim-session=evil"), "{planted}");
     hood.sign_in(&hood.evil_page("/")).await;
     hood.the_others_session_lives().await;
+}
+
+/// A quarter of a megabyte for the whole base domain, two cookies of them of the kind that is kept for this site alone;
+/// gives how much of it the browser has taken.
+const HEAP: &str = "({ base }) => { const more = 'x'.repeat(4000); for (let at = 0; at < 64; at += 1) \
+    document.cookie = `heap${at}=${more}; Secure; Path=/; Domain=${at % 2 ? base : `tunnel.${base}`}` \
+        + (at < 2 ? '; Partitioned' : ''); return document.cookie.length; }";
+
+/// No app can be asked with so many. The sign-in site can, and whoever is refused gets rid of them and of nothing else; who
+/// is refused again, of those too that stand beside their namesakes.
+async fn heaps_are_undone(hood: &Neighbourhood) {
+    // The browser must ask the evil tunnel for nothing more, or its own heap is undone there.
+    hood.evil.answer_with("/heap", &[], "<!doctype html><link rel=icon href='data:,'><p>The app");
+    let (tab, victim) = (&hood.stage.tab, hood.stage.page("/"));
+    for left in [2, 0] {
+        tab.go(&hood.evil_page("/heap")).await;
+        let planted = hood.attack(HEAP, json!({"base": ONE_SITE})).await;
+        assert!(planted.as_u64() > Some(240_000), "{planted}");
+        tab.go(&hood.stage.edge.deployer("/")).await;
+        tab.reads(EVIL).await;
+        tab.go(&victim).await;
+        tab.reads("Too many cookies came along").await;
+        tab.click("Try again").await;
+        hood.is_in_app(&victim).await;
+        let kept = tab.eval("document.cookie.split('heap').length - 1").await;
+        assert!(kept.as_u64() <= Some(left), "{kept} are left of them");
+        hood.the_others_session_lives().await;
+    }
+    hood.the_deployers_session_lives().await;
 }

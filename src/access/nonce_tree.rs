@@ -39,11 +39,6 @@ impl Branch {
 }
 
 impl Tree {
-    /// Of one nonce alone.
-    pub(super) fn of(place: Place, nonce: &Nonce) -> Self {
-        Self::Leaf { place, hash: leaf(&place, nonce) }
-    }
-
     pub(super) fn root(&self) -> Root {
         Root::from(self.hash())
     }

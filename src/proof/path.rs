@@ -19,7 +19,7 @@ use crate::secret::{base64url, from_base64url, sha256};
 pub type Hash = [u8; 32];
 
 /// Whose nonce a leaf holds, and what for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Place(Hash);
 
 impl Place {

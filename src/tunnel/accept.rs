@@ -134,8 +134,11 @@ where
     let desktop = one_line(&hello.name);
     let link = AgentLink::new(identity, desktop, host.clock.now(), requests, host.settings, window);
     let link = Arc::new(link);
+    // Before it can be found: whoever knows that it is there may begin to sign in.
+    if !hello.again {
+        host.nonces.forget(&link.identity().tunnel, host.clock.now());
+    }
     if let Some(nonce) = hello.nonce {
-        // Before it can be found: whoever knows that it is there may begin to sign in.
         host.nonces.handed_over(&link.identity().tunnel, nonce, host.clock.now());
     }
     let claim = host.registry.claim(Arc::clone(&link));

@@ -1,6 +1,11 @@
 //! What the desktop has checked for itself, and what it does about the rest.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::*;
+use crate::rig::fake_agent::{FakeAgent, Manners};
+use crate::rig::journey::sign_in_request;
 
 impl Asking {
     /// How things stand, as the desktop's person reads it.
@@ -79,4 +84,51 @@ async fn a_desktop_that_requires_proof_takes_a_passkey_and_nothing_else() {
     asking.decide("approve", &pending).await;
     asking.ada.browser.navigate(&asking.page("/")).await.must_be(200);
     assert_eq!(asking.status().await["sessions"][0]["verified"], json!(true));
+}
+
+/// The request that Ada's page at the sign-in site makes, sent there from her tunnel's.
+async fn sent_away(ada: &mut Person, page: &Url) -> Value {
+    ada.browser = ada.browser.stranger();
+    let auth = ada.browser.navigate(page).await.must_be(303).location();
+    ada.browser.navigate(&auth).await.must_be(200);
+    sign_in_request(&auth)
+}
+
+#[tokio::test]
+async fn who_was_about_to_sign_in_when_the_agent_was_started_anew_touches_twice_and_signs_in_once() {
+    let mut asking = Asking::approved().await;
+    let page = asking.page("/echo");
+    let wanted = sent_away(&mut asking.ada, &page).await;
+    let begun = asking.ada.begin_sign_in(&wanted).await;
+    asking.agent.kill().await;
+    asking.agent = asking.desktop.run_asking(&asking.app.url()).await;
+    let touched = asking.ada.key.assert(&begun["publicKey"]);
+    let told = asking.ada.finish_sign_in(&begun, &touched).await.must_be(409);
+    assert_eq!(told.problem(), "/problems/ceremony-outlived");
+
+    let link = asking.ada.tap(&wanted).await;
+    let shown = asking.ada.browser.follow(&link).await.pop().expect("an answer").must_be(200);
+    assert_eq!(shown.url, page);
+    assert_eq!(asking.status().await["refused"], json!([]));
+}
+
+#[tokio::test]
+async fn an_agent_that_only_lost_its_connection_costs_nobody_a_touch() {
+    let edge = Setup::default().start().await;
+    let mut ada = Person::enrolled(&edge, "ada").await;
+    let desktop = Desktop::linked(&edge, "ada").await;
+    let comes = async |again: bool, nonce: u8| {
+        let hello = json!({"version": 1, "again": again, "nonce": URL_SAFE_NO_PAD.encode([nonce; 32])});
+        FakeAgent::dial(&edge, &desktop, Manners::default().hello(format!("{hello}\n"))).await
+    };
+    let page = edge.tunnel(&desktop.tunnel, "/");
+    let mut agent = comes(false, 1).await;
+    for (again, nonce, status) in [(true, 2, 200), (false, 3, 409)] {
+        let wanted = sent_away(&mut ada, &page).await;
+        let begun = ada.begin_sign_in(&wanted).await;
+        drop(agent);
+        agent = comes(again, nonce).await;
+        let touched = ada.key.assert(&begun["publicKey"]);
+        ada.finish_sign_in(&begun, &touched).await.must_be(status);
+    }
 }

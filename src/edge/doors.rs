@@ -12,7 +12,7 @@ use super::handover::Passing;
 use super::house::House;
 use super::listen::Bound;
 use super::{CertificateStore, EdgeError, Ready, Settings, admin, redirect, tls};
-use crate::tunnel::client_cert;
+use crate::tunnel::{TunnelSettings, client_cert};
 use crate::wire;
 
 /// Visitors and agents, told apart by what they offer in the handshake.
@@ -28,7 +28,7 @@ pub(super) fn for_tls(
         Arc::clone(&house.registry),
         Arc::clone(house.edge.sessions.nonces()),
         Arc::clone(&house.edge.clock),
-        settings.tunnel,
+        TunnelSettings { hello_deadline: settings.limits.handshake, ..settings.tunnel },
         Arc::clone(&house.edge.verdicts),
     );
     let provider = Arc::new(rustls::crypto::ring::default_provider());

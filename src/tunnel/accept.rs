@@ -32,6 +32,9 @@ const NOTICE_PATIENCE: Duration = Duration::from_millis(400);
 /// How long a connection with nothing left to do may take to say goodbye.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 
+/// What small frames that nobody reads may cost beyond their bytes is the tunnel's memory once more, or this.
+const LEAST_FOR_CRUMBS: usize = 8 << 20;
+
 /// How long an agent that is not served may take to hear why.
 const TURN_AWAY_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -109,7 +112,9 @@ where
     let (io, overdrawn) = Calm::with_server(io);
     let (io, heard) = Listened::to(io);
     // What is over soon is boxed, and given back when it is: most agents do nothing for hours.
-    let handshake = Box::pin(timeout_at(deadline, http2::client().handshake(io)));
+    let crumbs = host.settings.memory.max(LEAST_FOR_CRUMBS);
+    let handshake = http2::client().data_frame_budget(crumbs).handshake(io);
+    let handshake = Box::pin(timeout_at(deadline, handshake));
     let (requests, mut connection) = handshake.await.map_err(|_| Ending::NoHello)??;
     let pings = connection.ping_pong();
     let (window, windows) = watch::channel(http2::STREAM_WINDOW);

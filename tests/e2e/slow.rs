@@ -14,9 +14,13 @@ use crate::rig::client::{Stream, Visitor, origin};
 use crate::rig::edge::{Edge, Setup};
 use crate::rig::journey::Person;
 use crate::rig::process::within;
-use crate::rig::raw_http2::kind::{DATA, GOAWAY, HEADERS, RST_STREAM, SETTINGS};
-use crate::rig::raw_http2::{END_HEADERS, END_STREAM, Frames, PREFACE, authority, fields, frame};
+use crate::rig::raw_http2::kind::{CONTINUATION, DATA, GOAWAY, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE};
+use crate::rig::raw_http2::{
+    END_HEADERS, END_STREAM, Frames, PREFACE, authority, fields, frame, whole_frames,
+};
 use crate::rig::scene::Scene;
+
+const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// An edge with little patience. A byte every tenth of a second is far below its least rate.
 fn impatient() -> Setup {
@@ -40,7 +44,8 @@ async fn dribble(stream: Box<dyn Stream>, piece: &[u8]) -> Vec<u8> {
         loop {
             beat.tick().await;
             if writer.write_all(piece).await.is_err() || writer.flush().await.is_err() {
-                return;
+                // What the edge said before is heard all the same.
+                return std::future::pending().await;
             }
         }
     };
@@ -53,14 +58,6 @@ async fn dribble(stream: Box<dyn Stream>, piece: &[u8]) -> Vec<u8> {
     })
     .await;
     heard
-}
-
-/// A counter of the edge's.
-async fn counted(edge: &Edge, series: &str) -> u64 {
-    let told = edge.visitor().curl(&edge.operator("/metrics")).await.must_be(200).text();
-    let line =
-        told.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_else(|| panic!("no {series}"));
-    line.trim().parse().expect("a number")
 }
 
 /// The head of a request by Ada's page, up to its last line's end.
@@ -96,7 +93,7 @@ async fn a_handshake_that_dribbles_in_or_never_begins_is_ended() {
     let mut dribbling = connect().await;
     dribbling.write_all(b"\x16\x03\x01\x20\x00\x01\x00\x1f\xfc\x03\x03").await.expect("written");
     dribble(Box::new(dribbling), b"a").await;
-    assert_eq!(counted(&scene.edge, "patapim_edge_tls_handshakes_total{result=\"timeout\"}").await, 2);
+    assert_eq!(scene.edge.counted("tls_handshakes_total{result=\"timeout\"}").await, 2);
     scene.echo().await;
 }
 
@@ -120,8 +117,37 @@ async fn a_head_that_dribbles_in_is_ended_by_a_total_deadline() {
 
     let lines = browser.dial(&page, None).await.expect("a connection");
     assert!(dribble(lines, b"\r\n").await.is_empty(), "nothing but empty lines");
-    assert_eq!(counted(&scene.edge, "patapim_edge_limited_total{limit=\"head_time\"}").await, 3);
+    assert_eq!(scene.edge.counted("limited_total{limit=\"head_time\"}").await, 3);
     assert_eq!(scene.app.count(), before + 1, "nothing but the whole one reaches the app");
+    scene.echo().await;
+}
+
+#[tokio::test]
+async fn a_head_of_http2_that_dribbles_in_is_ended_by_a_total_deadline() {
+    // Idle it may be for longer, or that would end it as soon.
+    let mut scene = Scene::with(Setup::default().with("[limits]\nheader = \"3s\"\n")).await;
+    let page = scene.page("/");
+    scene.ada.open(&page).await.must_be(200);
+    let (browser, before) = (&scene.ada.browser, scene.app.count());
+    let block = h2_head(browser, &page, "GET", "/");
+    let begun = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, END_STREAM, 1, &block)].concat();
+    let whole = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block);
+    let half = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &whole[..20]].concat();
+    // Whole frames of a field, which is one byte, and of none, that never end the head; and one frame, a byte at a time.
+    for (what, first, piece) in [
+        ("fields", &begun, frame(CONTINUATION, 0, 1, &[0x90])),
+        ("nothing", &begun, frame(CONTINUATION, 0, 1, &[])),
+        ("a frame", &half, b"a".to_vec()),
+    ] {
+        let mut stream = browser.h2().dial(&page, None).await.expect("a connection");
+        stream.write_all(first).await.expect("written");
+        let heard = dribble(stream, &piece).await;
+        let goaway = whole_frames(&heard).find(|frame| frame.kind == GOAWAY);
+        assert_eq!(goaway.and_then(|frame| frame.reason()), Some(ENHANCE_YOUR_CALM), "{what}");
+        assert!(whole_frames(&heard).all(|frame| frame.kind != HEADERS), "{what} is no request");
+    }
+    assert_eq!(scene.edge.counted("limited_total{limit=\"head_time\"}").await, 3);
+    assert_eq!(scene.app.count(), before, "nothing reaches the app");
     scene.echo().await;
 }
 
@@ -161,7 +187,7 @@ async fn slow_uploads_end(edge: &Edge, app: &App, browser: &Visitor, page: &Url)
     let ended = two.until(|frame| frame.stream == 1 && frame.kind == RST_STREAM).await;
     assert!(ended.is_some(), "the stream is ended");
     assert!(two.lives().await, "and its connection is not");
-    assert!(counted(edge, "patapim_edge_limited_total{limit=\"sending_rate\"}").await >= 2);
+    assert!(edge.counted("limited_total{limit=\"sending_rate\"}").await >= 2);
 }
 
 #[tokio::test]
@@ -201,13 +227,13 @@ async fn who_takes_no_answer_is_ended_and_the_app_is_told() {
     // A connection of HTTP/2 on which nothing is read at all, whatever its windows.
     let mut three = Frames::silent(browser, &page).await;
     let window = frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
-    let grown = frame(8, 0, 0, &0x7fff_0000_u32.to_be_bytes());
+    let grown = frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
     let asked = frame(HEADERS, END_HEADERS | END_STREAM, 1, &h2_head(browser, &page, "GET", big));
     three.say(&[PREFACE, &window, &grown, &asked].concat()).await;
     scene.app.gone(big, 3).await;
     // The app may hear of it first.
-    let taking = "patapim_edge_limited_total{limit=\"taking_rate\"}";
-    within("both to be counted", async { while counted(&scene.edge, taking).await < 2 {} }).await;
+    let taking = "limited_total{limit=\"taking_rate\"}";
+    within("both to be counted", async { while scene.edge.counted(taking).await < 2 {} }).await;
     let mut rest = Vec::new();
     let whole = within("the end", one.read_to_end(&mut rest)).await;
     assert!(whole.is_err() || rest.len() < 1_000_000_000, "it was ended");

@@ -3,8 +3,10 @@
 use http::Method;
 
 use super::Beside;
+use crate::rig::client::Visitor;
 use crate::rig::edge::Edge;
 use crate::rig::fake_agent::Manners;
+use crate::rig::journey::SESSION;
 use crate::rig::process::within;
 
 async fn session_on(edge: &Edge, tunnel: &str) -> String {
@@ -70,4 +72,59 @@ async fn an_answer_that_is_no_leave_is_none() {
     let page = beside.page("/");
     assert_eq!(beside.eve.open(&page).await.must_be(200).text(), "well", "a new sign-in, and a yes");
     beside.ada_is_well().await;
+}
+
+#[tokio::test]
+async fn a_yes_that_comes_after_a_sessions_end_revives_nothing() {
+    let pending = r#"{"answer":"pending","number":42,"until":9999999999999}"#;
+    let mut beside = Beside::start(Manners::default()).await;
+    beside.linked.edge.admin(&["session", "revoke", "--user", "eve"]).await;
+    let agent = beside.dials(Manners::default().doorkeeper(move |_| pending.to_owned())).await;
+    for how in ["by its person", "by the operator", "by the desktop"] {
+        let (ended, session) = beside.eve_waits().await;
+        let edge = &beside.linked.edge;
+        let cookie = ended.cookies.get(&beside.page("/"), SESSION).expect("a session");
+        match how {
+            "by its person" => {
+                drop(ended.fetch(Method::POST, &beside.page("/.patapim/logout")).await.must_be(204));
+            }
+            "by the operator" => drop(edge.admin(&["session", "revoke", &session]).await),
+            _ => agent.say(&format!(r#"{{"event":"denied","session":"{session}"}}"#)),
+        }
+        let ended = ended.with(&beside.page("/"), SESSION, &cookie);
+        within("the session's end", async {
+            while ended.fetch(Method::GET, &beside.page("/")).await.status != 401 {}
+        })
+        .await;
+
+        let before = edge.approvals();
+        agent.say(&format!(r#"{{"event":"approved","session":"{session}"}}"#));
+        // Heard after the other: once this one is in, the late yes has done whatever it does.
+        let (later, alive) = beside.eve_waits().await;
+        agent.say(&format!(r#"{{"event":"approved","session":"{alive}"}}"#));
+        within("the other session's leave", async {
+            while later.fetch(Method::GET, &beside.page("/")).await.status != 200 {}
+        })
+        .await;
+        let asked = agent.asked("/");
+        ended.fetch(Method::GET, &beside.page("/")).await.must_be(401);
+        assert_eq!(agent.asked("/"), asked, "ended {how}");
+        beside.linked.edge.hears_of_approval(before).await;
+        let trail = beside.linked.edge.trail();
+        let of_it = trail.lines().filter(|line| line.contains(&session));
+        assert!(!of_it.clone().any(|line| line.contains("\"device-approved\"")), "ended {how}: {trail}");
+        beside.linked.edge.admin(&["session", "revoke", &alive]).await;
+    }
+    beside.ada_is_well().await;
+}
+
+impl Beside {
+    /// Eve signs in with a browser that knows nothing of earlier ones, and waits for her desktop; gives her session.
+    async fn eve_waits(&mut self) -> (Visitor, String) {
+        self.eve.browser = self.linked.edge.visitor();
+        let page = self.page("/");
+        let shown = self.eve.open(&page).await.must_be(200);
+        assert_eq!(shown.url.path(), "/.patapim/waiting");
+        (self.eve.browser.clone(), session_on(&self.linked.edge, &self.desktop.tunnel).await)
+    }
 }

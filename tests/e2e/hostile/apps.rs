@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -106,6 +107,11 @@ struct RawApp {
     _task: AbortOnDropHandle<()>,
 }
 
+/// Says this a byte at a time, for longer than the edge waits for a visitor.
+const DRIPPING: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 30\r\n\r\na drop, and a drop, and a drop";
+/// Between two drops.
+const BEAT: Duration = Duration::from_millis(30);
+
 /// Says it again and again for as long as anybody listens.
 const WITHOUT_END: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmore\r\n";
 
@@ -119,8 +125,9 @@ impl RawApp {
             while let Ok((tcp, _)) = listener.accept().await {
                 let (said, counting) = (said.clone(), counting.clone());
                 tokio::spawn(async move {
+                    let Some((tcp, bytes)) = asked(tcp, &said).await else { return };
                     counting.send_modify(|here| *here += 1);
-                    answer(tcp, &said).await;
+                    answer(tcp, &bytes).await;
                     counting.send_modify(|here| *here -= 1);
                 });
             }
@@ -132,30 +139,48 @@ impl RawApp {
         self.says.send_replace(Arc::new(bytes));
     }
 
+    async fn has(&self, visitors: usize) {
+        let mut here = self.here.clone();
+        drop(within("visitors to reach the app", here.wait_for(|here| *here >= visitors)).await);
+    }
+
     async fn is_left_alone(&self) {
         let mut here = self.here.clone();
         drop(within("everybody to leave the app", here.wait_for(|here| *here == 0)).await);
     }
 }
 
-async fn answer(mut tcp: TcpStream, said: &watch::Receiver<Arc<Vec<u8>>>) {
+/// Reads a request's head. What is said is what was to be said at that moment.
+async fn asked(
+    mut tcp: TcpStream,
+    said: &watch::Receiver<Arc<Vec<u8>>>,
+) -> Option<(TcpStream, Arc<Vec<u8>>)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        match tcp.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => return,
-        }
+        head.push(tcp.read_u8().await.ok()?);
     }
     let bytes = Arc::clone(&said.borrow());
+    Some((tcp, bytes))
+}
+
+async fn answer(mut tcp: TcpStream, bytes: &[u8]) {
     let (from, mut to) = tcp.split();
     let said = async {
-        if *bytes == WITHOUT_END {
-            to.write_all(&bytes).await?;
+        if bytes == WITHOUT_END {
+            to.write_all(bytes).await?;
             loop {
                 to.write_all(b"4\r\nmore\r\n").await?;
             }
         }
-        to.write_all(&bytes).await?;
+        if bytes == DRIPPING {
+            let mut beat = tokio::time::interval(BEAT);
+            for drop in bytes.chunks(1) {
+                beat.tick().await;
+                to.write_all(drop).await?;
+            }
+            return to.shutdown().await;
+        }
+        to.write_all(bytes).await?;
         to.shutdown().await
     };
     drop(said.await);
@@ -174,9 +199,13 @@ struct Both {
 
 impl Both {
     async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    async fn with(setup: Setup) -> Self {
         let app = RawApp::start().await;
         app.says(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine".to_vec());
-        let edge = Setup::default().upstream(TUNNEL, "ada", &app.url).start().await;
+        let edge = setup.upstream(TUNNEL, "ada", &app.url).start().await;
         let mut ada = Person::enrolled(&edge, "ada").await;
         let desktop = Desktop::linked(&edge, "ada").await;
         let agent = desktop.run(&app.url).await;
@@ -242,6 +271,37 @@ async fn a_head_without_end_is_given_up() {
         both.app.says(head.clone());
         let answer = within("an answer", browser.fetch(Method::GET, page).whole()).await;
         assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == 502), "{page}");
+        both.app.is_left_alone().await;
+    }
+}
+
+#[tokio::test]
+async fn an_app_that_drips_costs_its_visitor_nothing_but_time_and_nobody_else_that() {
+    // Whoever would move so little as a visitor would be let go after a second.
+    let limits = "[limits]\nheader = \"1s\"\nidle = \"1s\"\nstall = \"1s\"\nleast_rate = 10000\n";
+    let both = Both::with(Setup::default().with(limits)).await;
+    both.app.says(DRIPPING.to_vec());
+    let slow = join_all(both.ways().map(|(browser, page)| browser.fetch(Method::GET, page).whole()));
+    let beside = async {
+        both.app.has(4).await;
+        both.app.says(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine".to_vec());
+        for (browser, page) in both.ways() {
+            assert_eq!(browser.fetch(Method::GET, page).await.must_be(200).text(), "fine");
+        }
+    };
+    let (answers, ()) = tokio::join!(slow, beside);
+    for answer in answers {
+        let answer = answer.expect("a whole answer");
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "a drop, and a drop, and a drop"));
+    }
+
+    // Nor is it waited for once nobody wants it.
+    both.app.says(DRIPPING.to_vec());
+    for (browser, page) in both.ways() {
+        tokio::select! {
+            answer = browser.fetch(Method::GET, page).whole() => panic!("too soon: {answer:?}"),
+            () = both.app.has(1) => {}
+        }
         both.app.is_left_alone().await;
     }
 }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use http::{Method, Response};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::client::ResolvesClientCert;
@@ -15,7 +13,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Beside;
-use crate::rig::fake_agent::{Asked, FakeAgent, Manners, dial};
+use crate::rig::fake_agent::{Asked, Manners};
 use crate::rig::peers::{as_key, key_of};
 use crate::rig::process::within;
 use crate::tunnel::Linked;
@@ -120,28 +118,6 @@ async fn a_desktop_that_is_unlinked_is_cut_though_it_listens_to_nobody() {
 }
 
 #[tokio::test]
-async fn one_key_gets_a_few_connections_and_the_last_that_greets_serves() {
-    const MANY: usize = 60;
-    const ALLOWED: usize = 8;
-    let beside = Beside::start(Manners::default()).await;
-    let key = key_of(&beside.desktop);
-    let mut silent = FuturesUnordered::new();
-    for _ in 0..MANY {
-        let mut tls = dial(&beside.linked.edge, &key).await.expect("a handshake");
-        silent.push(async move { while tls.read_u8().await.is_ok() {} });
-    }
-    for _ in 0..MANY - ALLOWED {
-        within("the edge to turn away those that are too many", silent.next()).await;
-    }
-    let refused = beside.linked.edge.counted("limited_total{limit=\"agent_connections\"}").await;
-    assert!(refused >= (MANY - ALLOWED) as u64, "{refused} were counted");
-    drop(silent);
-    let answer = beside.eve.browser.fetch(Method::GET, &beside.page("/")).await.must_be(200);
-    assert_eq!(answer.text(), "well", "the one that served before serves on");
-    beside.ada_is_well().await;
-}
-
-#[tokio::test]
 async fn the_edge_goes_nowhere_on_anybodys_word() {
     let canary = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let place = canary.local_addr().expect("bound").to_string();
@@ -182,27 +158,4 @@ async fn the_edge_goes_nowhere_on_anybodys_word() {
     beside.ada_is_well().await;
     let called = tokio::time::timeout(Duration::from_millis(1), canary.accept()).await;
     assert!(called.is_err(), "somebody called: {called:?}");
-}
-
-#[tokio::test]
-async fn hellos_that_are_none_end_their_own_connection() {
-    let beside = Beside::start(Manners::default()).await;
-    for hello in [
-        "\n".to_owned(),
-        "GET / HTTP/1.1\r\n\r\n".to_owned(),
-        "[]\n".to_owned(),
-        r#"{"version":"1"}"#.to_owned() + "\n",
-        format!("{{\"version\":1,\"name\":\"{}\"}}\n", "x".repeat(1 << 20)),
-        "[".repeat(16_000) + "\n",
-        r#"{"version":1,"name":["#.to_owned(),
-    ] {
-        let begun: String = hello.chars().take(40).collect();
-        let agent =
-            FakeAgent::dial(&beside.linked.edge, &beside.desktop, Manners::default().hello(hello)).await;
-        if begun.ends_with('\n') || begun.len() == 40 {
-            agent.cut().await;
-        }
-        let answer = beside.eve.browser.fetch(Method::GET, &beside.page("/")).await.must_be(200);
-        assert_eq!(answer.text(), "well", "the one before serves on, whatever {begun:?} is");
-    }
 }

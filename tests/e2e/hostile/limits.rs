@@ -12,6 +12,8 @@ use crate::rig::edge::Setup;
 use crate::rig::fake_agent::{Asked, FakeAgent, Manners};
 use crate::rig::journey::Person;
 use crate::rig::process::within;
+use crate::rig::raw_http2::kind::DATA;
+use crate::rig::raw_http2::{fields, frame, head};
 use crate::tunnel::Linked;
 
 /// "well" at `/`; elsewhere bytes for as long as anybody takes them.
@@ -90,6 +92,40 @@ async fn readers_who_stall_take_no_more_than_their_tunnels_memory_all_together()
         "who reads is served"
     );
     assert!(!agent.is_over());
+}
+
+#[tokio::test]
+async fn crumbs_that_nobody_reads_cost_their_agent_the_connection_and_no_more_memory_than_it_may_have() {
+    const READERS: usize = 4;
+    const CRUMBS: usize = 150_000;
+    let edge = Setup::default().with("[tunnel]\nmemory_mib = 8\n").start().await;
+    let mut eve = Person::enrolled(&edge, "eve").await;
+    let desktop = Desktop::linked(&edge, "eve").await;
+    let manners = Manners::default().app(|asked: Asked| async move {
+        if asked.path() == "/" {
+            return asked.say("well");
+        }
+        // Far less than a window in bytes.
+        let crumbs = frame(DATA, 0, asked.stream(), b"x").repeat(CRUMBS);
+        asked.wire.write([head(asked.stream(), 0, &fields(&[(":status", "200")])), crumbs].concat());
+        std::future::pending::<()>().await;
+    });
+    let agent = FakeAgent::dial(&edge, &desktop, manners).await;
+    let page = edge.tunnel(&desktop.tunnel, "/");
+    eve.open(&page).await.must_be(200);
+    let before = edge.process.resident_kib();
+    let mut stalled = tokio::task::JoinSet::new();
+    for reader in 0..READERS {
+        let crumbs = edge.tunnel(&desktop.tunnel, &format!("/crumbs/{reader}"));
+        let asked = eve.browser.h2().fetch(Method::GET, &crumbs);
+        stalled.spawn(async move {
+            let _unread = asked.open().await;
+            std::future::pending::<()>().await;
+        });
+    }
+    agent.cut().await;
+    let grown = edge.process.peak_kib().saturating_sub(before);
+    assert!(grown < 64 * 1024, "the edge grew by {grown} KiB");
 }
 
 /// Waits until the agent can send no more: what is under way has come to rest.

@@ -4,13 +4,16 @@
 mod answers;
 mod approvals;
 mod apps;
+mod connections;
 mod frames;
+mod halves;
 mod impostors;
 mod limits;
 
 use http::{Method, StatusCode};
 
 use crate::rig::agent::Desktop;
+use crate::rig::edge::Setup;
 use crate::rig::fake_agent::{FakeAgent, Manners};
 use crate::rig::journey::Person;
 use crate::tunnel::Linked;
@@ -26,7 +29,12 @@ struct Beside {
 impl Beside {
     /// Eve is signed in to her own tunnel, whose agent has these manners.
     async fn start(manners: Manners) -> Self {
-        let linked = Linked::start().await;
+        Self::with(Setup::default(), manners).await
+    }
+
+    /// The same on an edge of this kind.
+    async fn with(setup: Setup, manners: Manners) -> Self {
+        let linked = Linked::with(setup).await;
         let mut eve = Person::enrolled(&linked.edge, "eve").await;
         let desktop = Desktop::linked(&linked.edge, "eve").await;
         let agent = FakeAgent::dial(&linked.edge, &desktop, manners).await;
@@ -43,6 +51,11 @@ impl Beside {
     /// Eve's desktop dials in once more.
     async fn dials(&self, manners: Manners) -> FakeAgent {
         FakeAgent::dial(&self.linked.edge, &self.desktop, manners).await
+    }
+
+    /// How many streams of visitors are open.
+    async fn streams(&self) -> u64 {
+        self.linked.edge.counted("streams_active{kind=\"http\"}").await
     }
 
     /// Ada is served as if there were no Eve.

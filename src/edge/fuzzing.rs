@@ -1,12 +1,15 @@
 //! Doors for the fuzz targets (`fuzz/`) to what this layer reads of strangers. In no program: only `cfg(fuzzing)` has it.
 
+use std::net::SocketAddr;
+
+use futures_util::FutureExt as _;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::life::Connection;
 use super::token_query::Target;
-use super::{cookies, response_headers, route};
+use super::{cookies, proxy_protocol, response_headers, route};
 use crate::names::{PublicHosts, Site};
 
 /// Where a request says for whom it is.
@@ -37,6 +40,13 @@ pub fn site(hosts: &PublicHosts, said: Said<'_>, server_name: Option<&str>) -> O
         limits: Default::default(),
     };
     Some(route::site_of(hosts, &request, &connection))
+}
+
+/// Whom a balancer speaks for, if it is one, and what it says after its header.
+pub fn proxied(mut stream: &[u8]) -> Option<(Option<SocketAddr>, &[u8])> {
+    // All there is has come already, so it waits for nothing.
+    let address = proxy_protocol::read(&mut stream).now_or_never()?.ok()?;
+    Some((address, stream))
 }
 
 /// The `token` parameters of a target, each with what is left of the target without it.

@@ -1,7 +1,7 @@
 //! By sockets: the whole edge over a real store, with an app behind a fixed upstream.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
@@ -21,6 +21,8 @@ use crate::edge::{CapSettings, CertificateFiles, FixedUpstream, Limits, ListenSe
 use crate::names::{BaseDomain, DeviceId, TunnelId, UserName};
 use crate::tunnel::TunnelSettings;
 
+#[path = "running_connection_tests.rs"]
+mod connections;
 #[path = "running_upstream_tests.rs"]
 mod upstreams;
 
@@ -328,31 +330,6 @@ async fn a_revoked_session_is_refused_and_what_it_had_open_is_cut() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_not_ours_is_misdirected_and_its_neighbours_live_on() {
-    let test = Test::start().await;
-    let ask = |host: &str| {
-        Request::builder()
-            .uri(format!("https://{host}/"))
-            .version(Version::HTTP_2)
-            .body(Empty::new())
-            .expect("one")
-    };
-    let mut h2 = test.h2(TUNNEL).await;
-    for host in ["evil.test", "deployer.patapim.test", "eve-abc234.tunnel.patapim.test"] {
-        let answer = h2.send_request(ask(host)).await.expect("answered");
-        assert_eq!(
-            (answer.status().as_u16(), &answer.headers()["cache-control"]),
-            (421, &"no-store".parse().expect("v"))
-        );
-    }
-    assert_eq!(h2.send_request(ask(TUNNEL)).await.expect("answered").status(), 401);
-
-    let mut h1 = test.h1(TUNNEL).await;
-    let request = Request::builder().uri("/").body(Empty::new()).expect("a request");
-    assert_eq!(h1.send_request(request).await.expect("answered").status(), 400);
-}
-
-#[tokio::test]
 async fn the_edges_own_paths_begin_tell_and_end_a_session() {
     let test = Test::start().await;
     let begin = test.ask("GET", "/.patapim/begin?state=s%31&return_to=%2Fx", &[NAVIGATION]).await;
@@ -374,31 +351,4 @@ async fn the_edges_own_paths_begin_tell_and_end_a_session() {
     assert_eq!((out.status.as_u16(), out.field("clear-site-data")), (200, "\"cache\", \"storage\""));
     assert_eq!(out.headers.get_all("set-cookie").iter().count(), 2);
     assert_eq!(test.ask("GET", "/", &[("cookie", &session)]).await.status, 401);
-}
-
-#[tokio::test]
-async fn the_deployer_is_there_and_publishes_the_keys_of_assertions() {
-    let test = Test::start().await;
-    let mut visitor = test.h2("deployer.patapim.test").await;
-    for (path, status) in [("/auth", 200), ("/.well-known/jwks.json", 200), ("/nothing", 404)] {
-        let request = Request::builder().uri(format!("https://deployer.patapim.test{path}"));
-        let request = request.version(Version::HTTP_2).body(Empty::new()).expect("a request");
-        assert_eq!(visitor.send_request(request).await.expect("answered").status(), status, "{path}");
-    }
-}
-
-#[tokio::test]
-async fn a_drain_ends_with_the_last_request_and_not_before() {
-    let test = Test::start().await;
-    let session = test.signed_in().await;
-    let mut visitor = test.h1(TUNNEL).await;
-    let request = Request::builder().uri("/wait").header("host", TUNNEL).header("cookie", &session);
-    let response =
-        visitor.send_request(request.body(Empty::new()).expect("a request")).await.expect("answered");
-    let mut body = response.into_body();
-    body.frame().await.expect("a frame").expect("well");
-    let mut drained = std::pin::pin!(test.running.drain(Duration::from_secs(30)));
-    assert!(futures_util::poll!(&mut drained).is_pending());
-    drop((body, visitor));
-    tokio::time::timeout(Duration::from_secs(5), drained).await.expect("in time");
 }

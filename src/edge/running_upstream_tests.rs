@@ -1,5 +1,6 @@
 //! What an admitted request meets: fixed upstreams, agents, limits.
 
+use http::Version;
 use tokio::io::{AsyncReadExt, AsyncWriteExt as _};
 
 use super::super::super::test_agent;

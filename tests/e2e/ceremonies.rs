@@ -9,6 +9,7 @@ use crate::rig::authenticator::{Authenticator, BE, BS, Draft, UP, UV};
 use crate::rig::client::origin;
 use crate::rig::edge::Edge;
 use crate::rig::journey::{DEPLOYER, Person, query};
+use crate::rig::process::within;
 
 /// Origins that look like the deployer's and are not it.
 fn wrong_origins(edge: &Edge) -> Vec<String> {
@@ -107,6 +108,28 @@ async fn what_the_authenticator_vouches_for_must_be_whole() {
         must_be_refused(&answer, what);
     }
     bent_sign_in(&mut ada, |draft| draft.flags = UP | UV | BE | BS).await.must_be(200);
+}
+
+#[tokio::test]
+async fn a_counter_that_goes_back_is_refused_and_written_down() {
+    let edge = Edge::start().await;
+    let mut ada = Person::enrolled(&edge, "ada").await;
+    bent_sign_in(&mut ada, |draft| draft.counter = 7).await.must_be(200);
+    for copied in [7, 6, 0] {
+        let answer = bent_sign_in(&mut ada, |draft| draft.counter = copied).await;
+        must_be_refused(&answer, &format!("a counter of {copied}"));
+    }
+    let trail = within("the refusal's line", async {
+        loop {
+            let trail = edge.trail();
+            if trail.contains("counter went back") {
+                return trail;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(trail.await.contains("\"sign-in-refused\""));
+    bent_sign_in(&mut ada, |draft| draft.counter = 8).await.must_be(200);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use url::Url;
 use crate::rig::app::App;
 use crate::rig::edge::Setup;
 use crate::rig::journey::{BIND, Person, SESSION, jwt_parts};
+use crate::rig::machine::Machine;
 use crate::rig::process::let_pass;
 use crate::rig::scene::{NOT_OURS, Scene, TUNNEL, looks, with_parameter};
 
@@ -170,6 +171,20 @@ async fn after_logout_the_link_is_dead_even_at_home() {
     scene.ada.browser.navigate(&link).await.must_be(303);
     scene.ada.browser.fetch(Method::POST, &scene.page("/.patapim/logout")).await;
     scene.ada.browser.navigate(&link).await.must_be(401);
+}
+
+#[tokio::test]
+async fn after_five_minutes_the_link_is_dead_even_at_home() {
+    let machine = Machine::new();
+    let mut scene = Scene::start().await;
+    let link = scene.ada.token_for(&scene.page("/")).await;
+    scene.ada.browser.navigate(&link).await.must_be(303);
+    for (seconds, status) in [(240, 303), (301, 401)] {
+        scene.edge.kill().await;
+        scene.edge.start_again_on(|command| machine.clock_ahead(command, seconds)).await;
+        scene.ada.browser.navigate(&link).await.must_be(status);
+        scene.echo().await;
+    }
 }
 
 #[tokio::test]

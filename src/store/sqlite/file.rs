@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -209,19 +210,16 @@ pub(super) fn check(path: &Path) -> Result<(Connection, Progress), Fault> {
     if version > VERSION {
         return Err(Fault::Newer(version));
     }
-    let finding: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if finding != "ok" {
-        return Err(Fault::Corrupt(finding));
-    }
-    // Not in WAL mode yet, so that what is made is in the file itself.
-    layout::prepare(&mut connection, version)?;
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version != VERSION {
-        return Err(Fault::Corrupt(format!("its layout has the number {version}")));
+        is_tree(&connection)?;
+        // Not in WAL mode yet, so that what is made is in the file itself.
+        layout::prepare(&mut connection, version)?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version != VERSION {
+            return Err(Fault::Corrupt(format!("its layout has the number {version}")));
+        }
     }
-    if let Some(finding) = layout::finding(&connection)? {
-        return Err(Fault::Corrupt(finding));
-    }
+    is_whole(path, &connection)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(Fault::Io("its file system has no shared memory, which SQLite's WAL mode needs".into()));
@@ -235,6 +233,23 @@ pub(super) fn check(path: &Path) -> Result<(Connection, Progress), Fault> {
     begin_log_anew(&connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok((connection, progress))
+}
+
+/// Everything is read twice: once for the tree that holds it, once for the entries' sums; at the same time, because a start
+/// waits for both.
+fn is_whole(path: &Path, connection: &Connection) -> Result<(), Fault> {
+    let (tree, entries) = thread::scope(|scope| {
+        let tree = scope.spawn(|| is_tree(&connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?));
+        let entries = layout::finding(connection);
+        (tree.join(), entries)
+    });
+    tree.unwrap_or_else(|_| Err(Fault::Io("the check of the file broke off".into())))?;
+    entries?.map_or(Ok(()), |finding| Err(Fault::Corrupt(finding)))
+}
+
+fn is_tree(connection: &Connection) -> Result<(), Fault> {
+    let finding: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if finding == "ok" { Ok(()) } else { Err(Fault::Corrupt(finding)) }
 }
 
 /// What the log says is written into the file and synced. After a sync that failed the system may show us a log that

@@ -52,7 +52,7 @@ async fn an_access_token_opens_its_tunnel_until_it_expires_or_is_revoked() {
     assert!(house.admits(&token, &other).is_none());
     let longer = SecretText::new(format!("{}x", token.reveal()));
     assert!(house.admits(&longer, &house.tunnel).is_none());
-    assert_eq!(house.sessions.list().len(), 1, "it has a list of its own");
+    assert_eq!(house.sessions.of_user(&house.ada.user).len(), 1, "it has a list of its own");
     assert_eq!(house.sessions.access_tokens(&house.ada.user)[0].access_token_name(), Some("backup"));
 
     house.sessions.revoke(&Target::Session(id), Cause::Person).await.expect("revoked");
@@ -100,7 +100,7 @@ async fn signing_out_everywhere_ends_what_browsers_hold_and_leaves_access_tokens
     let unused = house.issue(&house.ada, &bind).await;
     let everywhere = Target::Browsers(house.ada.user.clone());
     house.sessions.revoke(&everywhere, Cause::Person).await.expect("revoked");
-    assert!(visit.session.cut().is_cancelled() && deployer.cut().is_cancelled());
+    assert!(visit.session.is_over() && deployer.is_over());
     assert_eq!(house.refused(&unused, &bind).await, Refused::Revoked);
     assert!(house.admits(&token, &house.tunnel).is_some());
     let house = house.restarted().await;

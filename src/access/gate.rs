@@ -74,9 +74,14 @@ pub enum Verdict {
 pub struct Permit {
     session: Arc<Session>,
     tunnel: TunnelId,
+    cut: Arc<CancellationToken>,
 }
 
 impl Permit {
+    fn new(session: Arc<Session>, tunnel: &TunnelId) -> Self {
+        Self { cut: session.switch(), session, tunnel: tunnel.clone() }
+    }
+
     /// The session.
     pub fn session(&self) -> &Arc<Session> {
         &self.session
@@ -92,9 +97,9 @@ impl Permit {
         self.session.user_name()
     }
 
-    /// Fires when the session ends: what was admitted must end with it.
+    /// Fires when the session ends, or is being revoked: what was admitted must end then.
     pub fn cut(&self) -> &CancellationToken {
-        self.session.cut()
+        &self.cut
     }
 }
 
@@ -115,7 +120,7 @@ impl Gate {
         if let Some(token) = &facts.access_token {
             let session = self.sessions.by_access_token(token, facts.tunnel, now);
             return session.map_or(Verdict::Refuse(Refused::Unknown), |session| {
-                Verdict::Admit(Permit { session, tunnel: facts.tunnel.clone() })
+                Verdict::Admit(Permit::new(session, facts.tunnel))
             });
         }
         let live = facts.session.and_then(|cookie| self.sessions.on_tunnel(cookie, facts.tunnel, now));
@@ -138,7 +143,7 @@ impl Gate {
             };
         }
         match live {
-            Some(session) => Verdict::Admit(Permit { session, tunnel: facts.tunnel.clone() }),
+            Some(session) => Verdict::Admit(Permit::new(session, facts.tunnel)),
             None => Verdict::SignIn,
         }
     }

@@ -20,6 +20,7 @@ mod nonces;
 pub mod once;
 mod redeem;
 pub mod revocation;
+mod revoked;
 pub mod rotation;
 pub mod seal;
 mod session;

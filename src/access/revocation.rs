@@ -4,8 +4,6 @@
 //! It is kept until the longest-lived of them would have ended anyway: a year where it ends access tokens too, else as
 //! long as a signed token may last.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -184,10 +182,6 @@ pub(super) enum OpenedBy {
     AccessToken,
 }
 
-/// The revoked set, as the mirror keeps it.
-#[derive(Debug, Default)]
-pub(super) struct RevokedSet(std::sync::RwLock<HashMap<Target, Arc<Revocation>>>);
-
 impl Lineage<'_> {
     /// Whether a revocation of `target` at `at` ends it.
     pub(super) fn is_of(&self, target: &Target, at: Timestamp) -> bool {
@@ -204,67 +198,10 @@ impl Lineage<'_> {
     }
 }
 
-impl RevokedSet {
-    pub(super) fn insert(&self, target: Target, revocation: Arc<Revocation>) {
-        self.write().insert(target, revocation);
-    }
-
-    pub(super) fn remove(&self, target: &Target) {
-        self.write().remove(target);
-    }
-
-    /// How much it holds.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.write().len()
-    }
-
-    /// Why that one session was ended, if it was by name.
-    pub(super) fn cause_of(&self, session: &SessionId) -> Option<Cause> {
-        let set = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        set.get(&Target::Session(session.clone())).map(|revocation| revocation.cause)
-    }
-
-    /// Whether something of that lineage is over.
-    pub(super) fn covers(&self, of: &Lineage<'_>) -> bool {
-        let set = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let over = |target: &Target| set.get(target).is_some_and(|revoked| of.signed_in_at <= revoked.at);
-        of.session.is_some_and(|id| set.contains_key(&Target::Session(id.clone())))
-            || over(&Target::Device(of.device.clone()))
-            || over(&Target::User(of.user.clone()))
-            || (of.opened_by != OpenedBy::AccessToken && over(&Target::Browsers(of.user.clone())))
-            || of.tunnel.is_some_and(|id| over(&Target::Tunnel(id.clone())))
-            || (of.opened_by == OpenedBy::SignedToken && over(&Target::Signed))
-    }
-
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Target, Arc<Revocation>>> {
-        self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::secret::SystemEntropy;
-
-    #[test]
-    fn a_revocation_covers_what_was_signed_in_up_to_its_moment_and_nothing_later() {
-        let entropy = SystemEntropy::shared();
-        let (user, device) = (UserId::random(&*entropy), DeviceId::random(&*entropy));
-        let set = RevokedSet::default();
-        let at = |secs| Lineage {
-            session: None,
-            device: &device,
-            user: &user,
-            tunnel: None,
-            opened_by: OpenedBy::SignedToken,
-            signed_in_at: Timestamp::from_secs(secs),
-        };
-        let revocation = Revocation { at: Timestamp::from_secs(10), cause: Cause::Person };
-        set.insert(Target::User(user.clone()), Arc::new(revocation));
-        assert!(set.covers(&at(9)) && set.covers(&at(10)));
-        assert!(!set.covers(&at(11)));
-    }
 
     #[test]
     fn a_target_is_read_back_from_its_key() {

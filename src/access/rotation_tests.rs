@@ -86,7 +86,7 @@ async fn forgetting_the_old_keys_ends_what_they_signed_and_nothing_else() {
     let (open, waiting) = (house.visit().await, house.issue(&house.ada, &bind).await);
     let deployer = house.at_deployer().await;
     assert_eq!(house.rotate(Former::Forgotten).await, 1);
-    assert!(open.session.cut().is_cancelled() && !deployer.cut().is_cancelled());
+    assert!(open.session.is_over() && !deployer.is_over());
     // It was verified before its key was forgotten: a request that was under way.
     assert_eq!(house.refused(&waiting, &bind).await, Refused::Revoked);
 

@@ -1,9 +1,9 @@
 //! One session: what is kept of it, and what of that changes while it lives.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -100,7 +100,12 @@ pub struct Session {
     last_used: AtomicU64,
     /// What the store says of it.
     last_used_kept: AtomicU64,
-    cut: CancellationToken,
+    /// It has ended, for whatever reason.
+    over: AtomicBool,
+    /// Fires when what is open under it has to end; then there is another for what is opened after that.
+    switch: ArcSwap<CancellationToken>,
+    /// Not told since the store is read anew.
+    doubted: AtomicBool,
     /// In milliseconds; 0: it was not revoked.
     revoked_at: AtomicU64,
     proof: ArcSwapOption<Proof>,
@@ -117,7 +122,9 @@ impl Session {
             approved_at: AtomicU64::new(record.approved_at.unwrap_or_default().millis()),
             last_used: AtomicU64::new(0),
             last_used_kept: AtomicU64::new(0),
-            cut: CancellationToken::new(),
+            over: AtomicBool::new(false),
+            switch: ArcSwap::default(),
+            doubted: AtomicBool::new(false),
             revoked_at: AtomicU64::new(0),
             proof: ArcSwapOption::new(record.proof.clone().map(Arc::new)),
             assertion: ArcSwapOption::empty(),
@@ -245,9 +252,25 @@ impl Session {
         &self.record.user_agent
     }
 
-    /// Fires when the session ends, for whatever reason. Everything that serves it watches this.
-    pub fn cut(&self) -> &CancellationToken {
-        &self.cut
+    /// Fires when the session ends, for whatever reason, or is about to. Every stream that it has open watches this.
+    pub(super) fn switch(&self) -> Arc<CancellationToken> {
+        self.switch.load_full()
+    }
+
+    /// Whether it has ended, for whatever reason but its time.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Resolves when it has ended, for whatever reason.
+    pub async fn over(&self) {
+        loop {
+            let switch = self.switch();
+            if self.is_over() {
+                return;
+            }
+            switch.cancelled().await;
+        }
     }
 
     /// When it was revoked, if that is how it ended; for measuring how long its streams outlived it.
@@ -256,14 +279,38 @@ impl Session {
         (at > 0).then(|| Timestamp::from_millis(at))
     }
 
+    /// It was revoked.
     pub(super) fn revoke(&self, at: Timestamp) {
         self.revoked_at.store(at.millis(), Ordering::Relaxed);
-        self.cut.cancel();
+        self.end();
+    }
+
+    /// It is in the store no more.
+    pub(super) fn expire(&self) {
+        if !self.is_over() {
+            // Where it was to be revoked and the store would not take it, that is not why it ends.
+            self.revoked_at.store(0, Ordering::Relaxed);
+            self.end();
+        }
+    }
+
+    /// It is over.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.switch().cancel();
     }
 
     /// Whether it is good at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        !self.cut.is_cancelled() && now < self.expires_at()
+        !self.is_over() && now < self.expires_at()
+    }
+
+    pub(super) fn doubt(&self, doubted: bool) {
+        self.doubted.store(doubted, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
     }
 
     pub(super) fn assertion(&self) -> &ArcSwapOption<Assertion> {

@@ -22,14 +22,14 @@ use super::last_seen;
 use super::nonces::Nonces;
 use super::revocation::{Cause, Revocation, Target};
 use super::session::{Method, Realm, Session, SessionRecord};
-use super::table::{Feed, Table, session_key};
+use super::table::{Table, session_key};
 use super::token::{self, Claims};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::metrics;
 use crate::names::{DeviceId, SessionId, TokenId, TunnelId, UserId, UserName};
 use crate::proof::{Evidence, Proof};
 use crate::secret::{Entropy, SecretText};
-use crate::store::mirror::Mirror;
+use crate::store::follow::Following;
 use crate::store::{Commit, Cond, Key, Revision, Store, StoreError, Tx};
 
 /// How long the deployer's own session lasts.
@@ -134,7 +134,7 @@ pub struct Sessions {
     settings: ArcSwap<SessionSettings>,
     pub(super) table: Arc<Table>,
     nonces: Arc<Nonces>,
-    mirror: Arc<Mirror<()>>,
+    following: Following,
 }
 
 impl Sessions {
@@ -150,11 +150,11 @@ impl Sessions {
         // So that each cause is there to be scraped before it first happens.
         Cause::ALL.iter().for_each(|cause| metrics().revocations(cause.as_str(), 0));
         let table = Arc::new(Table::default());
-        let mirror =
-            Mirror::start(Arc::clone(&store), super::table::PREFIX, Feed(Arc::clone(&table))).await?;
+        let following =
+            Following::start(Arc::clone(&store), super::table::PREFIX, Arc::clone(&table)).await?;
         let (settings, nonces) = (ArcSwap::from_pointee(settings), Arc::default());
         let sessions =
-            Arc::new(Self { store, clock, entropy, keys, issuer, settings, table, nonces, mirror });
+            Arc::new(Self { store, clock, entropy, keys, issuer, settings, table, nonces, following });
         last_seen::keep(&sessions);
         Ok(sessions)
     }
@@ -271,9 +271,15 @@ impl Sessions {
         Some(session)
     }
 
-    /// All live sessions, the newest first. Access tokens have [a list of their own](Self::access_tokens).
-    pub fn list(&self) -> Vec<Arc<Session>> {
-        self.live(|session| session.method() != Method::AccessToken)
+    /// A person's live sessions, the newest first. Access tokens have [a list of their own](Self::access_tokens).
+    pub fn of_user(&self, user: &UserId) -> Vec<Arc<Session>> {
+        self.live(|session| session.method() != Method::AccessToken && session.user() == user)
+    }
+
+    /// The live session of that id, or access token.
+    pub fn get(&self, id: &SessionId) -> Option<Arc<Session>> {
+        let now = self.clock.now();
+        self.table.find(id).filter(|session| session.is_live(now))
     }
 
     /// All live sessions, access tokens among them, the newest first: what an operator can end.
@@ -283,8 +289,7 @@ impl Sessions {
 
     pub(super) fn live(&self, which: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
         let now = self.clock.now();
-        let mut live = self.table.all();
-        live.retain(|session| session.is_live(now) && which(session));
+        let mut live = self.table.filtered(|session| which(session) && session.is_live(now));
         live.sort_by(|a, b| (b.created_at(), b.id()).cmp(&(a.created_at(), a.id())));
         live
     }
@@ -292,19 +297,17 @@ impl Sessions {
     /// How many browsers' sessions are live on tunnels; for the metric.
     pub fn active(&self) -> usize {
         let now = self.clock.now();
-        let live = |session: &Arc<Session>| {
+        self.table.count(|session| {
             let visitor = session.realm().tunnel().is_some() && session.method() != Method::AccessToken;
             visitor && session.is_live(now)
-        };
-        self.table.all().iter().filter(|session| live(session)).count()
+        })
     }
 
     /// Ends every session of `target` from sign-ins up to now. When this returns it is durable, the next request of
     /// each is refused, and the switches of their open streams have fired. Gives how many sessions it ended.
     pub async fn revoke(&self, target: &Target, cause: Cause) -> Result<usize, SessionError> {
         let now = self.clock.now();
-        let ended = |session: &Arc<Session>| session.is_live(now) && session.lineage().is_of(target, now);
-        let count = self.table.all().iter().filter(|session| ended(session)).count();
+        let count = self.table.of(target, now).iter().filter(|session| session.is_live(now)).count();
         match self.store.commit(self.revoke_in(Tx::new(), target, cause, now)).await? {
             Commit::Applied(revision) => self.reached(revision).await?,
             Commit::Conflict => return Err(SessionError::Overtaken),
@@ -350,7 +353,7 @@ impl Sessions {
 
     /// Waits until what was committed is in force here.
     pub(super) async fn reached(&self, revision: Revision) -> Result<(), SessionError> {
-        Ok(self.mirror.reached(revision).await?)
+        Ok(self.following.reached(revision).await?)
     }
 }
 

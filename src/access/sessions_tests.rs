@@ -17,6 +17,8 @@ mod concurrency;
 mod fast_motion;
 #[path = "model_tests.rs"]
 mod model;
+#[path = "revoking_tests.rs"]
+mod revoking;
 #[path = "rotation_tests.rs"]
 mod rotation;
 
@@ -34,9 +36,20 @@ struct House {
 }
 
 async fn open(folder: &std::path::Path, clock: &Arc<ManualClock>) -> Arc<Sessions> {
+    open_over(stored(folder, clock), folder, clock).await
+}
+
+fn stored(folder: &std::path::Path, clock: &Arc<ManualClock>) -> Arc<dyn Store> {
+    SqliteFile::open(&folder.join("edge.db")).expect("a database").start(clock.clone())
+}
+
+async fn open_over(
+    store: Arc<dyn Store>,
+    folder: &std::path::Path,
+    clock: &Arc<ManualClock>,
+) -> Arc<Sessions> {
     let entropy = SystemEntropy::shared();
     let keys = Arc::new(KeyRing::open(folder, &**clock, &*entropy).expect("keys"));
-    let store = SqliteFile::open(&folder.join("edge.db")).expect("a database").start(clock.clone());
     Sessions::open(store, clock.clone(), entropy, keys, ISSUER.to_owned(), SessionSettings::default())
         .await
         .expect("sessions")
@@ -64,6 +77,11 @@ impl House {
         let gate = Gate::new(sessions.clone());
         let tunnel = TunnelId::parse("ada-abc234").expect("a label");
         Self { folder, clock, entropy, sessions, gate, tunnel, ada }
+    }
+
+    async fn signed_in(&self) -> Redeemed {
+        let bind = self.bind();
+        self.redeem(&self.issue(&self.ada, &bind).await, &bind).await.expect("redeemed")
     }
 
     /// The same edge after `kill -9`: what is on the disk at this moment, and nothing else.
@@ -157,7 +175,7 @@ async fn fifty_uses_at_once_by_the_same_browser_give_one_session() {
     let all: Vec<Redeemed> = all.into_iter().map(|one| one.expect("redeemed")).collect();
     assert!(all.iter().all(|one| value(one) == value(&all[0])));
     assert_eq!(all.iter().filter(|one| one.first).count(), 1);
-    assert_eq!(house.sessions.list().len(), 1);
+    assert_eq!(house.sessions.all().len(), 1);
 }
 
 #[tokio::test]

@@ -2,19 +2,20 @@
 //!
 //! Sessions and revocations live under one prefix of the store, so that their changes arrive in one order and neither
 //! can slip past the other: a session that arrives is held against the revoked set, a revocation that arrives is held
-//! against the sessions.
+//! against the sessions. What is told is kept here alone, in the form that is needed.
 
 use std::sync::Arc;
 
 use dashmap::DashMap;
 use tokio::sync::broadcast;
 
-use super::revocation::{Revocation, RevokedSet, SEGMENT, Target};
+use super::revocation::{Revocation, SEGMENT, Target};
+use super::revoked::RevokedSet;
 use super::session::{Method, Session, SessionRecord};
 use crate::clock::Timestamp;
 use crate::names::{SessionId, UserId};
-use crate::store::Key;
-use crate::store::mirror::Follower;
+use crate::store::follow::Follower;
+use crate::store::{Key, Revision};
 
 /// Where sessions and revocations are kept.
 pub(super) const PREFIX: &str = "live/";
@@ -61,8 +62,23 @@ impl Table {
         self.find(&id).filter(|session| session.method() == Method::AccessToken)
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Session>> {
-        self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect()
+    /// Those that are meant, in no order.
+    pub(super) fn filtered(&self, which: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
+        let meant = self.sessions.iter().filter(|entry| which(entry.value()));
+        meant.map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    /// How many are meant.
+    pub(super) fn count(&self, which: impl Fn(&Session) -> bool) -> usize {
+        self.sessions.iter().filter(|entry| which(entry.value())).count()
+    }
+
+    /// What a revocation of `target` at `at` ends, or has ended.
+    pub(super) fn of(&self, target: &Target, at: Timestamp) -> Vec<Arc<Session>> {
+        match target {
+            Target::Session(id) => self.find(id).into_iter().collect(),
+            _ => self.filtered(|session| session.lineage().is_of(target, at)),
+        }
     }
 
     /// How many sessions, access tokens among them, and revocations.
@@ -75,13 +91,14 @@ impl Table {
         let id = SessionId::parse(id).ok()?;
         let record: SessionRecord = serde_json::from_slice(value).ok()?;
         if let Some(known) = self.find(&id) {
+            known.doubt(false);
             known.changed(record);
             self.tell(&known);
             return Some(());
         }
         let session = Arc::new(Session::new(id.clone(), record)?);
         if self.revoked.covers(&session.lineage()) {
-            session.cut().cancel();
+            session.end();
         }
         if session.method() == Method::AccessToken {
             self.tokens.insert(session.secret_sha256(), id.clone());
@@ -101,23 +118,20 @@ impl Table {
 
     fn revocation_arrived(&self, path: &str, value: &[u8]) -> Option<()> {
         let target = Target::parse(path)?;
-        let revocation: Arc<Revocation> = Arc::new(serde_json::from_slice(value).ok()?);
-        let at = revocation.at;
-        self.revoked.insert(target.clone(), revocation);
-        if let Target::Session(id) = &target {
-            if let Some(session) = self.find(id) {
+        let Revocation { at, cause } = serde_json::from_slice(value).ok()?;
+        if self.revoked.told(&target, at, cause) {
+            for session in self.of(&target, at) {
                 session.revoke(at);
                 self.tell(&session);
             }
-        } else {
-            for session in &self.sessions {
-                if session.lineage().is_of(&target, at) {
-                    session.revoke(at);
-                    self.tell(&session);
-                }
-            }
         }
         Some(())
+    }
+
+    fn session_gone(&self, session: &Session) {
+        self.tokens.remove(&session.secret_sha256());
+        session.expire();
+        self.tell(session);
     }
 
     /// Something of this session's person has changed.
@@ -127,30 +141,41 @@ impl Table {
     }
 }
 
-/// Fills the table from the store's change feed.
-pub(super) struct Feed(pub(super) Arc<Table>);
-
-impl Follower<()> for Feed {
-    fn put(&self, id: &str, value: &[u8], _: Option<&Arc<()>>) -> Option<Arc<()>> {
-        if let Some(session) = id.strip_prefix(SESSIONS) {
-            self.0.session_arrived(session, value)?;
-        } else if let Some(revoked) = id.strip_prefix(SEGMENT) {
-            self.0.revocation_arrived(revoked, value)?;
-        } else {
-            self.0.use_arrived(id.strip_prefix(SEEN)?, value)?;
-        }
-        Some(Arc::default())
+impl Follower for Table {
+    fn begins(&self) {
+        self.revoked.begins();
+        self.sessions.iter().for_each(|session| session.doubt(true));
     }
 
-    fn gone(&self, id: &str, _: &Arc<()>) {
+    fn put(&self, id: &str, value: &[u8], _: Revision) -> Option<()> {
+        if let Some(session) = id.strip_prefix(SESSIONS) {
+            // A record that cannot be read opens nothing. A revocation that cannot leaves what was known.
+            self.session_arrived(session, value).or_else(|| {
+                self.gone(id);
+                None
+            })
+        } else if let Some(revoked) = id.strip_prefix(SEGMENT) {
+            self.revocation_arrived(revoked, value)
+        } else {
+            self.use_arrived(id.strip_prefix(SEEN)?, value)
+        }
+    }
+
+    fn gone(&self, id: &str) {
         if let Some(session) = id.strip_prefix(SESSIONS).and_then(|id| SessionId::parse(id).ok()) {
-            if let Some((_, session)) = self.0.sessions.remove(&session) {
-                self.0.tokens.remove(&session.secret_sha256());
-                session.cut().cancel();
-                self.0.tell(&session);
+            if let Some((_, session)) = self.sessions.remove(&session) {
+                self.session_gone(&session);
             }
         } else if let Some(target) = id.strip_prefix(SEGMENT).and_then(Target::parse) {
-            self.0.revoked.remove(&target);
+            self.revoked.remove(&target);
+        }
+    }
+
+    fn ends(&self) {
+        self.revoked.ends();
+        for session in self.filtered(Session::is_doubted) {
+            self.sessions.remove(session.id());
+            self.session_gone(&session);
         }
     }
 }

@@ -4,25 +4,17 @@ use std::sync::Arc;
 
 use super::Tunnel;
 use crate::names::TunnelId;
-use crate::store::mirror::{Follower, Mirror};
+use crate::store::mirror::Mirror;
 use crate::store::{Store, StoreError};
 
 /// All tunnels, kept current from the store's change feed.
 #[derive(Clone)]
 pub struct Directory(Arc<Mirror<Tunnel>>);
 
-struct Decode;
-
-impl Follower<Tunnel> for Decode {
-    fn put(&self, _: &str, value: &[u8], _: Option<&Arc<Tunnel>>) -> Option<Arc<Tunnel>> {
-        serde_json::from_slice(value).ok().map(Arc::new)
-    }
-}
-
 impl Directory {
     /// Loads them and follows.
     pub async fn start(store: Arc<dyn Store>) -> Result<Self, StoreError> {
-        Mirror::start(store, "tunnels/", Decode).await.map(Self)
+        Mirror::start(store, "tunnels/", |value| serde_json::from_slice(value).ok()).await.map(Self)
     }
 
     /// A tunnel by its label. In memory: no I/O.

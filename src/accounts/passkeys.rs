@@ -1,13 +1,16 @@
 //! Passkeys: public keys and what is known of the device. Private keys and biometrics never come here.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::invitations::{TicketHash, invitation_key};
 use super::users::user_key;
-use super::{AccountError, Accounts, encode};
+use super::{AccountError, Accounts, decode, encode};
 use crate::clock::Timestamp;
 use crate::names::{DeviceId, UserId};
-use crate::store::{Commit, Cond, Key, Tx};
+use crate::store::pages::read_through;
+use crate::store::{Commit, Cond, Entry, Key, Tx};
 
 /// A registered passkey.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,9 +100,25 @@ impl Accounts {
         Ok(found)
     }
 
-    /// All passkeys; at start, to refuse an RP ID that would orphan them.
+    /// All passkeys.
     pub async fn passkeys(&self) -> Result<Vec<Passkey>, AccountError> {
         self.read_all("passkeys/").await
+    }
+
+    /// How many there are for each RP ID; at start, to refuse one that would orphan them.
+    pub async fn passkeys_by_rp_id(&self) -> Result<BTreeMap<String, usize>, AccountError> {
+        #[derive(Deserialize)]
+        struct Made {
+            rp_id: String,
+        }
+        let mut counts = BTreeMap::new();
+        let mut damaged = None;
+        let count = |entry: &Entry| match decode::<Made>(entry) {
+            Ok(Made { rp_id }) => *counts.entry(rp_id).or_default() += 1,
+            Err(error) => damaged = Some(error),
+        };
+        read_through(&*self.store, "passkeys/", count).await?;
+        damaged.map_or(Ok(counts), Err)
     }
 
     /// Renames a person's passkey.

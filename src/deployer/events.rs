@@ -44,7 +44,7 @@ impl Listener {
         }
         tokio::select! {
             biased;
-            () = self.session.cut().cancelled() => None,
+            () = self.session.over() => None,
             () = self.leaving.cancelled() => None,
             news = self.told.changed() => news.ok().map(|()| CHANGED),
             () = tokio::time::sleep(HEARTBEAT) => Some(STILL_HERE),

@@ -27,13 +27,13 @@ pub enum RpIdError {
 
 /// Refuses an RP ID with which a registered passkey would not work.
 pub async fn check_rp_id(accounts: &Accounts, rp_id: &str) -> Result<(), RpIdError> {
-    let passkeys = accounts.passkeys().await?;
-    let mut others = passkeys.iter().filter(|passkey| passkey.rp_id != rp_id).peekable();
-    let Some(former) = others.peek().map(|passkey| passkey.rp_id.clone()) else { return Ok(()) };
+    let counts = accounts.passkeys_by_rp_id().await?;
+    let others = || counts.iter().filter(|(id, _)| *id != rp_id);
+    let Some((former, _)) = others().next() else { return Ok(()) };
     Err(RpIdError::Orphans {
         configured: rp_id.to_owned(),
-        former,
-        count: others.count(),
-        total: passkeys.len(),
+        former: former.clone(),
+        count: others().map(|(_, count)| count).sum(),
+        total: counts.values().sum(),
     })
 }

@@ -68,9 +68,8 @@ impl<'a> Shown<'a> {
 
 /// `GET /sessions`
 pub(super) async fn list(State(site): State<Arc<Site>>, SignedIn(current): SignedIn) -> Response {
-    let sessions = site.sessions.list();
-    let theirs = sessions.iter().filter(|session| session.user() == current.user());
-    Json(theirs.map(|session| Shown::new(session, &current)).collect::<Vec<_>>()).into_response()
+    let theirs = site.sessions.of_user(current.user());
+    Json(theirs.iter().map(|session| Shown::new(session, &current)).collect::<Vec<_>>()).into_response()
 }
 
 /// `DELETE /sessions/{id}`
@@ -80,11 +79,10 @@ pub(super) async fn end(
     browser: Browser,
     Named(id): Named,
 ) -> Result<Response, Problem> {
-    let sessions = site.sessions.list();
-    let session = sessions
-        .iter()
-        .find(|session| session.id().as_str() == id && session.user() == current.user())
-        .ok_or_else(|| Problem::not_found("such session"))?;
+    let theirs =
+        |session: &Arc<Session>| session.user() == current.user() && session.method() != Method::AccessToken;
+    let session = SessionId::parse(&id).ok().and_then(|id| site.sessions.get(&id)).filter(theirs);
+    let session = session.ok_or_else(|| Problem::not_found("such session"))?;
     site.sessions.revoke(&Target::Session(session.id().clone()), Cause::Person).await?;
     let mut event =
         did(Act::SessionEnded, &current, &browser).device(session.device(), session.device_name());

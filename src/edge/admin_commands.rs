@@ -119,12 +119,10 @@ impl AdminCommands {
             }
             Command::SessionList { user } => told(self.live_sessions(user.as_ref()).await?),
             Command::SessionRevoke { id } => {
-                let known = self.sessions.all().iter().any(|session| *session.id() == id);
-                let target = Target::Session(id.clone());
-                if !known {
+                if self.sessions.get(&id).is_none() {
                     return Err(CommandError::NoSession(id));
                 }
-                told(self.revoke(&target, Cause::Operator).await?)
+                told(self.revoke(&Target::Session(id), Cause::Operator).await?)
             }
             Command::SessionRevokeAll { user } => {
                 let user = self.accounts.user_named(&user).await?;

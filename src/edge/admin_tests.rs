@@ -141,7 +141,7 @@ async fn somebody_disabled_is_out_at_once_and_not_invited() {
     let session = office.sign_in(&ada).await;
     let line = office.done(json!({"command": "user-disable", "name": "ada"})).await;
     assert_eq!(line["state"], "disabled");
-    assert!(session.cut().is_cancelled());
+    assert!(session.is_over());
     assert_eq!(office.done(json!({"command": "session-list"})).await, json!([]));
     assert!(office.ask(json!({"command": "user-invite", "name": "ada"})).await.is_err());
     office.done(json!({"command": "user-enable", "name": "ada"})).await;
@@ -154,7 +154,7 @@ async fn a_removed_person_is_gone_with_their_sessions() {
     let ada = office.done(json!({"command": "user-add", "name": "ada"})).await;
     let session = office.sign_in(&ada).await;
     office.done(json!({"command": "user-remove", "name": "ada"})).await;
-    assert!(session.cut().is_cancelled());
+    assert!(session.is_over());
     assert_eq!(office.done(json!({"command": "user-list"})).await, json!([]));
     assert_eq!(office.done(json!({"command": "tunnel-list"})).await, json!([]));
 }
@@ -172,12 +172,12 @@ async fn sessions_are_listed_and_revoked_one_by_one_or_all_of_a_person() {
 
     let one = json!({"command": "session-revoke", "id": first.id()});
     assert_eq!(office.done(one.clone()).await, json!({"revoked": 1}));
-    assert!(first.cut().is_cancelled() && !second.cut().is_cancelled());
+    assert!(first.is_over() && !second.is_over());
     assert!(office.ask(one).await.expect_err("gone").contains("there is no live session"));
 
     let all = office.done(json!({"command": "session-revoke-all", "user": "ada"})).await;
     assert_eq!(all, json!({"revoked": 1}));
-    assert!(second.cut().is_cancelled() && !third.cut().is_cancelled());
+    assert!(second.is_over() && !third.is_over());
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ pub(super) fn verdicts(sessions: Arc<Sessions>, trail: Arc<Trail>) -> Verdicts {
 fn is_first(approved: &Mutex<HashMap<SessionId, Arc<Session>>>, session: &Arc<Session>) -> bool {
     let mut approved = approved.lock().unwrap_or_else(PoisonError::into_inner);
     if approved.len() >= TIDY_FROM && approved.len().is_power_of_two() {
-        approved.retain(|_, session| !session.cut().is_cancelled());
+        approved.retain(|_, session| !session.is_over());
     }
     approved.insert(session.id().clone(), Arc::clone(session)).is_none()
 }

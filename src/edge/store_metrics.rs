@@ -31,6 +31,13 @@ impl Store for Measured {
         answer
     }
 
+    async fn page(&self, prefix: &str, after: Option<&Key>, most: usize) -> Result<Snapshot, StoreError> {
+        let began = Instant::now();
+        let answer = self.0.page(prefix, after, most).await;
+        metrics().store_call("range", began);
+        answer
+    }
+
     async fn commit(&self, tx: Tx) -> Result<Commit, StoreError> {
         let began = Instant::now();
         let answer = self.0.commit(tx).await;

@@ -217,7 +217,7 @@ async fn changed(edge: &Edge, permit: &Permit, wait: &mut Wait) {
         Wait::Standing(_, Some(watched)) => watched.changed().await,
         Wait::Through => {}
         // The desktop's word is here before the session's end is.
-        Wait::Standing(_, None) => permit.cut().cancelled().await,
+        Wait::Standing(_, None) => permit.session().over().await,
         Wait::Offline => {
             // One that did not answer is asked again in a while, one that is away when it is back.
             if edge.upstreams.agent_now(permit).is_some() {

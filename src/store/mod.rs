@@ -3,7 +3,7 @@
 //! The trait is shaped so that SQLite (one file, embedded) and etcd (a cluster) both fit it without bending, and
 //! [`conformance`] is the one suite that each engine passes. Nothing here knows what a user or a session is.
 //!
-//! The path of an admitted request never comes here: [`mirror`] keeps what it needs in memory.
+//! The path of an admitted request never comes here: what it needs is kept in memory, and [followed](follow).
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,9 @@ use crate::clock::Timestamp;
 
 #[cfg(test)]
 pub mod conformance;
+pub mod follow;
 pub mod mirror;
+pub mod pages;
 pub mod replaceable;
 pub mod sqlite;
 
@@ -261,6 +263,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Everything under `prefix`, at one revision.
     async fn range(&self, prefix: &str) -> Result<Snapshot, StoreError>;
+
+    /// The first entries under `prefix` whose keys come after `after`, at one revision: at most `most`, and fewer only where
+    /// there are no more.
+    async fn page(&self, prefix: &str, after: Option<&Key>, most: usize) -> Result<Snapshot, StoreError>;
 
     /// Applies `tx` atomically and durably. Conflicting transactions are applied one after the other: of fifty that
     /// create one key exactly one is `Applied`.

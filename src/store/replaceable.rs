@@ -68,6 +68,10 @@ impl Store for Replaceable {
         self.0.read().await.store()?.range(prefix).await
     }
 
+    async fn page(&self, prefix: &str, after: Option<&Key>, most: usize) -> Result<Snapshot, StoreError> {
+        self.0.read().await.store()?.page(prefix, after, most).await
+    }
+
     async fn commit(&self, tx: Tx) -> Result<Commit, StoreError> {
         self.0.read().await.store()?.commit(tx).await
     }
@@ -104,15 +108,11 @@ mod tests {
 
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
-    use crate::store::mirror::{Follower, Mirror};
+    use crate::store::mirror::Mirror;
     use crate::store::sqlite::SqliteFile;
 
-    struct Texts;
-
-    impl Follower<String> for Texts {
-        fn put(&self, _: &str, value: &[u8], _: Option<&Arc<String>>) -> Option<Arc<String>> {
-            String::from_utf8(value.to_vec()).ok().map(Arc::new)
-        }
+    fn text(value: &[u8]) -> Option<String> {
+        String::from_utf8(value.to_vec()).ok()
     }
 
     fn open(folder: &Path) -> Arc<dyn Store> {
@@ -129,7 +129,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Replaceable::new(open(folder.path()));
         store.commit(put("k/a", "one")).await.expect("written");
-        let mirror = Mirror::start(Arc::clone(&store) as _, "k/", Texts).await.expect("loaded");
+        let mirror = Mirror::start(Arc::clone(&store) as _, "k/", text).await.expect("loaded");
 
         let vacancy = store.vacate().await;
         let waiting = tokio::spawn({

@@ -14,6 +14,7 @@
 //! Where the file cannot be written, acts are refused; where its sync has failed, what the disk holds is not known, and
 //! nothing more is written until a restart has read it again. A line that a crash tore is set aside at start ([file]).
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -43,6 +44,7 @@ use self::strangers::Strangers;
 use self::writer::{Index, Job, Writer};
 use crate::clock::Clock;
 use crate::names::UserId;
+use crate::store::pages::read_through;
 use crate::store::{Key, Store, StoreError, Tx};
 
 /// The file in the data directory.
@@ -103,11 +105,13 @@ impl Trail {
     ) -> Result<Arc<Self>, TrailError> {
         let kept = store.get(&Key::new(HEAD)).await?;
         let kept = kept.and_then(|entry| serde_json::from_slice::<Head>(&entry.value).ok());
-        let latest = store.range(LATEST).await?.entries.into_iter().filter_map(|entry| {
+        let line = |entry: &crate::store::Entry| {
             let user = UserId::parse(entry.key.after(LATEST)?).ok()?;
             Some((user, std::str::from_utf8(&entry.value).ok()?.parse().ok()?))
-        });
-        let mut index = Index::of(latest.collect());
+        };
+        let mut latest = HashMap::new();
+        read_through(&*store, LATEST, |entry| latest.extend(line(entry))).await?;
+        let mut index = Index::of(latest);
         let path = data_dir.join(FILE);
         let opened = tokio::task::spawn_blocking({
             let path = path.clone();

@@ -182,7 +182,7 @@ impl Watched {
         tokio::select! {
             _ = self.standing.changed() => {}
             () = self.link.closed().cancelled() => {}
-            () = self.session.cut().cancelled() => {}
+            () = self.session.over() => {}
         }
     }
 
@@ -235,7 +235,7 @@ impl AgentLink {
             return known;
         }
         if standings.len() >= TIDY_FROM {
-            standings.retain(|_, entry| !entry.session.cut().is_cancelled());
+            standings.retain(|_, entry| !entry.session.is_over());
         }
         let entry = Entry { session, until, standing: watch::Sender::new(Standing::Asking) };
         let watched = self.watched(&entry);

@@ -226,7 +226,7 @@ async fn a_fallback_session_changes_no_factor_and_registers_a_passkey_only_once_
     let early = phone.post("/passkeys/registration", &begin).await;
     early.must_be_problem(StatusCode::FORBIDDEN, "approval-required");
 
-    let sessions = house.sessions.list();
+    let sessions = house.sessions.all();
     let device = sessions.iter().find(|session| session.method().is_fallback()).expect("a session").device();
     house.sessions.approve_device(device).await.expect("approved");
     let begun = phone.post("/passkeys/registration", &begin).await.must_be(StatusCode::OK).json();

@@ -40,7 +40,7 @@ async fn a_removed_passkey_takes_its_sessions_with_it() {
     let visit = house.redeem(&tunnel.id, &to, &bind).await.expect("a session").session;
 
     ada.browser.delete(&format!("/passkeys/{id}")).await.must_be(StatusCode::NO_CONTENT);
-    assert!(visit.cut().is_cancelled());
+    assert!(visit.is_over());
     thief.browser.get("/passkeys").await.must_be_problem(StatusCode::UNAUTHORIZED, "sign-in-required");
     thief.sign_in(&json!({})).await.must_be_problem(StatusCode::UNAUTHORIZED, "sign-in-refused");
     ada.browser.get("/passkeys").await.must_be(StatusCode::OK);
@@ -187,9 +187,9 @@ async fn sessions_are_listed_and_ended_by_whose_they_are() {
     let path = format!("/sessions/{}", there["id"].as_str().expect("an id"));
 
     bob.browser.delete(&path).await.must_be_problem(StatusCode::NOT_FOUND, "not-found");
-    assert!(!visit.cut().is_cancelled());
+    assert!(!visit.is_over());
     ada.browser.delete(&path).await.must_be(StatusCode::NO_CONTENT);
-    assert!(visit.cut().is_cancelled());
+    assert!(visit.is_over());
     assert!(ada.is_signed_in());
 
     let path = format!("/sessions/{}", own["id"].as_str().expect("an id"));

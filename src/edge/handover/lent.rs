@@ -20,6 +20,7 @@ use crate::store::{
 pub(super) enum StoreCall {
     Get(Key),
     Range(String),
+    Page(String, Option<Key>, usize),
     Commit(Tx),
     Watch(String, Revision),
     Ready,
@@ -53,6 +54,10 @@ impl Store for Lent {
 
     async fn range(&self, prefix: &str) -> Result<Snapshot, StoreError> {
         self.read(StoreCall::Range(prefix.to_owned())).await
+    }
+
+    async fn page(&self, prefix: &str, after: Option<&Key>, most: usize) -> Result<Snapshot, StoreError> {
+        self.read(StoreCall::Page(prefix.to_owned(), after.cloned(), most)).await
     }
 
     async fn commit(&self, tx: Tx) -> Result<Commit, StoreError> {
@@ -93,6 +98,9 @@ pub(super) async fn lend(store: &dyn Store, call: StoreCall, line: &mut Line) ->
     match call {
         StoreCall::Get(key) => line.say(&store.get(&key).await).await,
         StoreCall::Range(prefix) => line.say(&store.range(&prefix).await).await,
+        StoreCall::Page(prefix, after, most) => {
+            line.say(&store.page(&prefix, after.as_ref(), most).await).await
+        }
         StoreCall::Commit(tx) => line.say(&store.commit(tx).await).await,
         StoreCall::Ready => line.say(&store.ready().await).await,
         StoreCall::Examine => line.say(&store.examine().await).await,

@@ -149,6 +149,33 @@ pub(crate) async fn a_range_is_of_one_moment(subject: impl Subject) {
     writing.await.unwrap();
 }
 
+pub(crate) async fn what_is_read_page_by_page_is_all_of_it_once(subject: impl Subject) {
+    let store = subject.store();
+    for at in ["j/z", "k", "k/", "k/a", "k/a/b", "k/ab", "k/b", "k/\u{e9}", "k0"] {
+        put(&*store, at, "").await;
+    }
+    let all = store.range("k/").await.unwrap();
+    assert_eq!(all.entries.len(), 6);
+    for most in 1..=7 {
+        let (mut read, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.page("k/", after.as_ref(), most).await.unwrap();
+            assert_eq!(page.revision, all.revision);
+            let full = page.entries.len() == most;
+            assert!(full || page.entries.len() < most);
+            read.extend(page.entries);
+            if !full {
+                break;
+            }
+            after = read.last().map(|entry| entry.key.clone());
+        }
+        assert_eq!(read, all.entries, "{most} at a time");
+    }
+    // A key that is not there, or not there any more, is as good a beginning.
+    let between = store.page("k/", Some(&key("k/aa")), 1).await.unwrap();
+    assert_eq!(&*between.entries[0].key, "k/ab");
+}
+
 pub(crate) async fn what_was_committed_is_read(subject: impl Subject) {
     let store = subject.store();
     at_once((0..20).map(|task| {

@@ -48,6 +48,7 @@ macro_rules! suite {
             of_several_changes_to_one_key_the_last_counts,
             a_prefix_ends_at_its_border_and_keys_come_in_order,
             a_range_is_of_one_moment,
+            what_is_read_page_by_page_is_all_of_it_once,
             what_was_committed_is_read,
             values_come_back_as_they_went_in,
             what_has_expired_is_absent_at_once,

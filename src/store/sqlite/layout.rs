@@ -66,9 +66,9 @@ pub(super) fn sum(key: &str, value: &[u8], revision: i64, expires_at: Option<i64
 }
 
 /// What stands in a row of `entries`, where that is what was written: `key, value, revision, expires_at, sum`.
-pub(super) struct Written {
-    pub(super) key: String,
-    pub(super) value: Vec<u8>,
+pub(super) struct Written<'a> {
+    pub(super) key: &'a str,
+    pub(super) value: &'a [u8],
     pub(super) revision: i64,
     pub(super) expires_at: Option<i64>,
     sum: i64,
@@ -78,14 +78,14 @@ pub(super) struct Written {
 #[error("an entry under {0:?} is not as it was written")]
 struct Changed(String);
 
-impl Written {
-    fn any(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let (key, value) = (row.get(0)?, row.get(1)?);
+impl<'a> Written<'a> {
+    fn any(row: &'a Row<'_>) -> rusqlite::Result<Self> {
+        let (key, value) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?);
         Ok(Self { key, value, revision: row.get(2)?, expires_at: row.get(3)?, sum: row.get(4)? })
     }
 
     /// Reads a row, and does not believe one whose sum is another.
-    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &'a Row<'_>) -> rusqlite::Result<Self> {
         let written = Self::any(row)?;
         if written.sum == written.own_sum() {
             return Ok(written);
@@ -96,7 +96,7 @@ impl Written {
     }
 
     fn own_sum(&self) -> i64 {
-        sum(&self.key, &self.value, self.revision, self.expires_at)
+        sum(self.key, self.value, self.revision, self.expires_at)
     }
 }
 
@@ -161,12 +161,13 @@ pub(super) fn summed_up(changing: &Transaction<'_>) -> rusqlite::Result<()> {
         let mut select = changing.prepare("SELECT key, value, revision, expires_at, sum FROM entries")?;
         let mut update = changing.prepare("UPDATE entries SET sum = ?2 WHERE key = ?1")?;
         let mut wrong = Vec::new();
-        for written in select.query_map([], Written::any)? {
-            let written = written?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let written = Written::any(row)?;
             let sum = written.own_sum();
             content ^= sum;
             if sum != written.sum {
-                wrong.push((written.key, sum));
+                wrong.push((written.key.to_owned(), sum));
             }
         }
         for (key, sum) in wrong {
@@ -187,8 +188,9 @@ pub(super) fn finding(connection: &Connection) -> rusqlite::Result<Option<String
     };
     let mut content = 0;
     let mut select = connection.prepare("SELECT key, value, revision, expires_at, sum FROM entries")?;
-    for written in select.query_map([], Written::read)? {
-        match written {
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        match Written::read(row) {
             Ok(written) => content ^= written.sum,
             Err(rusqlite::Error::FromSqlConversionFailure(_, _, why)) => return Ok(Some(why.to_string())),
             Err(other) => return Err(other),

@@ -93,6 +93,11 @@ impl Store for SqliteStore {
         self.readers.run(move |reader| reader.range(&prefix)).await
     }
 
+    async fn page(&self, prefix: &str, after: Option<&Key>, most: usize) -> Result<Snapshot, StoreError> {
+        let (prefix, after) = (prefix.to_owned(), after.cloned());
+        self.readers.run(move |reader| reader.page(&prefix, after.as_ref(), most)).await
+    }
+
     async fn commit(&self, tx: Tx) -> Result<Commit, StoreError> {
         self.writer.commit(tx).await
     }

@@ -88,6 +88,19 @@ impl Reader {
     /// What has expired but is not swept yet is left out already; that it is gone is told later, to a watcher that
     /// never heard of it.
     pub(super) fn range(&mut self, prefix: &str) -> rusqlite::Result<Snapshot> {
+        self.page(prefix, None, usize::MAX)
+    }
+
+    /// As much as `most` of it behind `after`.
+    pub(super) fn page(
+        &mut self,
+        prefix: &str,
+        after: Option<&Key>,
+        most: usize,
+    ) -> rusqlite::Result<Snapshot> {
+        // The least key that is greater: SQLite compares byte by byte, zeros included.
+        let begin = after.map_or_else(|| prefix.to_owned(), |key| format!("{}\0", &**key));
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
         let now = column(self.clock.now().millis());
         // One transaction: the entries are those of the revision.
         let at_once = self.connection.transaction()?;
@@ -98,9 +111,9 @@ impl Reader {
             .prepare_cached(
                 "SELECT key, value, revision, expires_at, sum FROM entries
                  WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) AND (expires_at IS NULL OR expires_at > ?3)
-                 ORDER BY key",
+                 ORDER BY key LIMIT ?4",
             )?
-            .query_map(params![prefix, end_of(prefix), now], entry)?
+            .query_map(params![begin, end_of(prefix), now, most], entry)?
             .collect::<rusqlite::Result<_>>()?;
         Ok(Snapshot { revision, entries })
     }
@@ -110,7 +123,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let Written { key, value, revision, expires_at, .. } = Written::read(row)?;
     Ok(Entry {
         key: Key::new(key),
-        value: Bytes::from(value),
+        value: Bytes::copy_from_slice(value),
         revision: Revision(number(revision)),
         expires_at: expires_at.map(|at| Timestamp::from_millis(number(at))),
     })

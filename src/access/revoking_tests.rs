@@ -3,6 +3,11 @@
 use super::*;
 use crate::store::replaceable::Replaceable;
 
+/// For what has to come; a test that hangs says nothing.
+async fn within_patience<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("it comes")
+}
+
 impl House {
     /// With a store that can be taken away for a while.
     async fn on_a_store_that_moves() -> (Self, Arc<Replaceable>) {
@@ -12,6 +17,42 @@ impl House {
         house.sessions = open_over(Arc::clone(&store) as _, house.folder.path(), &house.clock).await;
         house.gate = Gate::new(house.sessions.clone());
         (house, store)
+    }
+}
+
+#[tokio::test]
+async fn what_is_open_is_cut_before_the_disk_has_the_revocation_and_nothing_else_ends_before() {
+    let (house, store) = House::on_a_store_that_moves().await;
+    let live = house.signed_in().await;
+    let open = house.knock(&live.cookie).expect("admitted");
+    let vacancy = store.vacate().await;
+    let sessions = Arc::clone(&house.sessions);
+    let target = Target::Session(live.session.id().clone());
+    let revoking = tokio::spawn(async move { sessions.revoke(&target, Cause::Person).await });
+    within_patience(open.cut().cancelled()).await;
+    assert!(!revoking.is_finished(), "it is not durable, so nobody is told");
+    let meanwhile = house.knock(&live.cookie).expect("nothing is decided yet");
+    assert!(!meanwhile.cut().is_cancelled() && !live.session.is_over());
+
+    vacancy.fill(stored(house.folder.path(), &house.clock));
+    assert_eq!(revoking.await.expect("no panic").expect("revoked"), 1);
+    assert!(meanwhile.cut().is_cancelled(), "what came in between is cut as well");
+    within_patience(live.session.over()).await;
+    assert!(house.knock(&live.cookie).is_none());
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_not_kept_ends_nothing_but_what_was_open() {
+    let (house, store) = House::on_a_store_that_moves().await;
+    let live = house.signed_in().await;
+    let open = house.knock(&live.cookie).expect("admitted");
+    drop(store.vacate().await);
+    for target in [Target::Session(live.session.id().clone()), Target::User(house.ada.user.clone())] {
+        house.sessions.revoke(&target, Cause::Person).await.expect_err("the store is gone");
+        assert!(open.cut().is_cancelled());
+        let again = house.knock(&live.cookie).expect("as after a restart");
+        assert!(!again.cut().is_cancelled());
+        assert_eq!(house.sessions.all().len(), 1, "whoever was refused can find it, and ask again");
     }
 }
 

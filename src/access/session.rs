@@ -279,6 +279,16 @@ impl Session {
         (at > 0).then(|| Timestamp::from_millis(at))
     }
 
+    /// Ends what is open under it, and not the session itself: it is being revoked as of `at`.
+    pub(super) fn cut_streams(&self, at: Timestamp) {
+        self.revoked_at.store(at.millis(), Ordering::Relaxed);
+        self.switch.swap(Arc::default()).cancel();
+        if self.is_over() {
+            // It ended in this moment, and whoever ended it may have known the former switch only.
+            self.switch().cancel();
+        }
+    }
+
     /// It was revoked.
     pub(super) fn revoke(&self, at: Timestamp) {
         self.revoked_at.store(at.millis(), Ordering::Relaxed);

@@ -305,9 +305,15 @@ impl Sessions {
 
     /// Ends every session of `target` from sign-ins up to now. When this returns it is durable, the next request of
     /// each is refused, and the switches of their open streams have fired. Gives how many sessions it ended.
+    ///
+    /// What is open is cut at once, before the disk has been asked. After an error nothing has ended but that: whoever was
+    /// cut may come back, as after a restart.
     pub async fn revoke(&self, target: &Target, cause: Cause) -> Result<usize, SessionError> {
         let now = self.clock.now();
-        let count = self.table.of(target, now).iter().filter(|session| session.is_live(now)).count();
+        let mut ending = self.table.of(target, now);
+        ending.retain(|session| session.is_live(now));
+        ending.iter().for_each(|session| session.cut_streams(now));
+        let count = ending.len();
         match self.store.commit(self.revoke_in(Tx::new(), target, cause, now)).await? {
             Commit::Applied(revision) => self.reached(revision).await?,
             Commit::Conflict => return Err(SessionError::Overtaken),

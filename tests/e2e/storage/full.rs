@@ -130,6 +130,30 @@ async fn what_ends_something_is_done_even_where_it_cannot_be_written_down() {
 }
 
 #[tokio::test]
+async fn what_is_open_is_cut_without_waiting_for_the_disk_and_the_session_can_be_ended_once_there_is_room() {
+    let mut ward = Ward::open().await;
+    let [session] = ward.scene.sessions().await.try_into().expect("Ada's session");
+    let end = format!("/sessions/{session}");
+    let page = ward.scene.page("/ws");
+    let mut before = ward.ada().browser.websocket(&page).await.expect("a WebSocket");
+    ward.disk.fails(&[Fault(Operation::Write, LOG, FULL)]);
+    ward.ada().api_delete(&end).await.must_be(503);
+    before.cut().await;
+    assert!(ward.is_in().await, "nobody was told that it has ended");
+    assert_eq!(ward.scene.sessions().await, [session]);
+
+    ward.disk.is_mended();
+    ward.is_ready_again().await;
+    let mut after = ward.ada().browser.websocket(&page).await.expect("a WebSocket");
+    ward.ada().api_delete(&end).await.must_be(204);
+    after.cut().await;
+    assert!(!ward.is_in().await);
+    ward.scene.edge.kill().await;
+    ward.scene.edge.start_again().await;
+    assert!(!ward.is_in().await);
+}
+
+#[tokio::test]
 async fn a_disk_that_breaks_is_not_believed_before_a_restart_whatever_it_says_then() {
     for (fault, told) in [
         (Fault(Operation::Sync, LOG, BROKEN), "takes no more writes until a restart"),

@@ -36,7 +36,8 @@ use figures::{Fact, Table};
 use report::Report;
 
 /// In the order in which they are measured.
-const PARTS: [&str; 7] = ["edge", "tunnel", "bulk", "cut", "sign-ins", "interactive", "start-up"];
+const PARTS: [&str; 8] =
+    ["edge", "tunnel", "bulk", "cut", "sign-ins", "interactive", "start-up", "revocations"];
 
 fn main() -> ExitCode {
     // Cargo says `--bench` to every benchmark.
@@ -141,7 +142,10 @@ async fn measured(words: &[&str]) -> std::io::Result<Report> {
         report.facts.extend(attempt(interactive::measure(origin.clone())).await);
     }
     if wanted("start-up") {
-        report.facts.extend(attempt(start_up::measure(origin)).await);
+        report.facts.extend(attempt(start_up::measure(origin.clone())).await);
+    }
+    if wanted("revocations") {
+        report.facts.extend(attempt(start_up::measure_revocations(origin)).await);
     }
     drop(app);
     Ok(report)

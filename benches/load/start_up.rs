@@ -1,10 +1,11 @@
-//! How long a start takes, by how many people there are.
+//! How long a start takes and what is in memory then, by how many people there are, and by how many revocations.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use patapim_edge::clock::{SystemClock, Timestamp};
+use patapim_edge::clock::{Clock as _, SystemClock, Timestamp};
+use patapim_edge::secret::{base32, sha256};
 use patapim_edge::store::sqlite::SqliteFile;
 use patapim_edge::store::{Commit, Entry, Key, Store as _, Tx};
 
@@ -17,8 +18,11 @@ use crate::rig::scene::TUNNEL;
 
 /// Each with a passkey, a tunnel and a session.
 const PEOPLE: [usize; 4] = [12_500, 25_000, 50_000, 100_000];
+/// As many as nobody will have.
+const REVOCATIONS: [usize; 4] = [125_000, 250_000, 500_000, 1_000_000];
 /// Copied in one commit.
 const BATCH: usize = 500;
+const LARGE_BATCH: usize = 5_000;
 
 /// Starts an edge again and again, with more people each time.
 pub(crate) async fn measure(origin: String) -> Vec<Fact> {
@@ -43,6 +47,53 @@ pub(crate) async fn measure(origin: String) -> Vec<Fact> {
         found: found.join("; "),
         aim: "100,000: < 2 s",
     }]
+}
+
+/// Starts an edge again and again, with more of its sessions revoked each time.
+pub(crate) async fn measure_revocations(origin: String) -> Vec<Fact> {
+    let mut edge = started(Setup::default().upstream(TUNNEL, "ada", &origin)).await;
+    let mut ada = Person::enrolled(&edge, "ada").await;
+    ada.open(&edge.tunnel(TUNNEL, "/small")).await.must_be(200);
+    let file = edge.home().join("data/edge.db");
+    edge.kill().await;
+    edge.start_again().await;
+    let without = edge.process.resident_kib();
+    let (mut there, mut found) = (0, Vec::new());
+    for wanted in REVOCATIONS {
+        edge.kill().await;
+        revoke(&file, there..wanted).await;
+        there = wanted;
+        let began = Instant::now();
+        edge.start_again().await;
+        let took = began.elapsed().as_secs_f64();
+        ada.browser.fetch(http::Method::GET, &edge.tunnel(TUNNEL, "/small")).await.must_be(200);
+        let more = |kib: u64| kib.saturating_sub(without) as f64 / 1024.0;
+        let (now, peak) = (more(edge.process.resident_kib()), more(edge.process.peak_kib()));
+        let one = format!("{wanted}: {now:.1} MiB (at most {peak:.1}), started in {took:.2} s");
+        progress(&format!("revocations: {one}"));
+        found.push(one);
+    }
+    vec![Fact {
+        what: "so many revocations: what the edge has in memory for them after its start",
+        found: found.join("; "),
+        aim: "1,000,000: ≤ 64 MiB",
+    }]
+}
+
+/// Puts revocations of sessions that there were, one day, into the store.
+async fn revoke(file: &Path, numbers: std::ops::Range<usize>) {
+    let clock = SystemClock::not_before(Timestamp::default());
+    let store = SqliteFile::open(file).expect("the edge's store").start(clock.clone());
+    let now = clock.now();
+    let value = serde_json::json!({"at": now, "cause": "logout"}).to_string();
+    let until = Some(now + Duration::from_secs(31 * 24 * 3600));
+    for batch in numbers.collect::<Vec<_>>().chunks(LARGE_BATCH) {
+        let tx = batch.iter().fold(Tx::new(), |tx, number| {
+            let id = base32(&sha256(number.to_be_bytes())[..16]);
+            tx.put_until(Key::new(format!("live/revoked/session/{id}")), value.clone(), until)
+        });
+        assert!(matches!(store.commit(tx).await, Ok(Commit::Applied(_))), "revocations");
+    }
 }
 
 /// Puts copies of all that is Ada's beside it, under other names.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
@@ -10,8 +11,8 @@ use patapim_edge::access::cookies::{BindCookie, SessionCookie};
 use patapim_edge::access::sessions::SessionSettings;
 use patapim_edge::access::{Gate, KeyRing, Method, Sessions, SignIn, Visitor, token};
 use patapim_edge::clock::{ManualClock, Timestamp};
-use patapim_edge::names::{BaseDomain, DeviceId, PublicHosts, Scheme, SessionId, TunnelId, UserId, UserName};
-use patapim_edge::secret::{SecretText, SystemEntropy};
+use patapim_edge::names::{BaseDomain, DeviceId, PublicHosts, Scheme, TunnelId, UserId, UserName};
+use patapim_edge::secret::{SecretText, SystemEntropy, base32, sha256};
 use patapim_edge::store::sqlite::{SqliteFile, SqliteStore};
 use patapim_edge::store::{
     BackupError, Change, Commit, Entry, Examination, Existing, Key, Revision, Snapshot, Store, StoreError, Tx,
@@ -83,16 +84,15 @@ impl Crowd {
         let hers = runtime.block_on(disk.range("live/session/")).expect("readable").entries.remove(0);
 
         let before = resident_mib();
-        let ended = open(Arc::new(Still(revoked(revocations))));
-        let revocations_mib = resident_mib() - before;
+        let ended = open(Arc::new(Still::of(revocations, None, 0)));
+        let revocations_mib = resident_mib().saturating_sub(before);
         drop(ended);
         let before = resident_mib();
-        let alone = open(Arc::new(Still(copies(&hers, sessions))));
-        let sessions_mib = resident_mib() - before;
+        let alone = open(Arc::new(Still::of(0, Some(hers.clone()), sessions)));
+        let sessions_mib = resident_mib().saturating_sub(before);
         drop(alone);
-        let all = [copies(&hers, sessions), revoked(revocations)].concat();
         Self {
-            gate: Gate::new(open(Arc::new(Still(all)))),
+            gate: Gate::new(open(Arc::new(Still::of(revocations, Some(hers), sessions)))),
             token: issue(),
             cookie: redeemed.cookie,
             hosts,
@@ -113,27 +113,6 @@ fn entry(key: String, value: Vec<u8>) -> Entry {
     Entry { key: Key::new(key), value: value.into(), revision: Revision(1), expires_at: until }
 }
 
-fn revoked(count: usize) -> Vec<Entry> {
-    let entropy = SystemEntropy::shared();
-    let value = serde_json::json!({"at": NOW, "cause": "person"}).to_string();
-    (0..count)
-        .map(|_| {
-            entry(
-                format!("live/revoked/session/{}", SessionId::random(&*entropy)),
-                value.clone().into_bytes(),
-            )
-        })
-        .collect()
-}
-
-/// Ada's session, and others of the same kind.
-fn copies(hers: &Entry, count: usize) -> Vec<Entry> {
-    let entropy = SystemEntropy::shared();
-    let others = (1..count)
-        .map(|_| entry(format!("live/session/{}", SessionId::random(&*entropy)), hers.value.to_vec()));
-    std::iter::once(hers.clone()).chain(others).collect()
-}
-
 /// What this program holds in memory.
 fn resident_mib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("a process");
@@ -141,8 +120,32 @@ fn resident_mib() -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") / 1024
 }
 
-/// A store in which nothing changes.
-struct Still(Vec<Entry>);
+/// A store in which nothing changes, and whose entries are made when they are read: so many revocations, Ada's session, and
+/// copies of that.
+struct Still {
+    revocations: usize,
+    hers: Option<Entry>,
+    sessions: usize,
+    /// How many have been read.
+    read: AtomicUsize,
+}
+
+impl Still {
+    fn of(revocations: usize, hers: Option<Entry>, sessions: usize) -> Self {
+        Self { revocations, hers, sessions, read: AtomicUsize::new(0) }
+    }
+
+    fn entry(&self, number: usize) -> Option<Entry> {
+        let id = base32(&sha256(number.to_be_bytes())[..16]);
+        if number < self.revocations {
+            let value = serde_json::json!({"at": NOW, "cause": "person"}).to_string();
+            return Some(entry(format!("live/revoked/session/{id}"), value.into_bytes()));
+        }
+        let hers = self.hers.as_ref().filter(|_| number < self.revocations + self.sessions)?;
+        let copy = || entry(format!("live/session/{id}"), hers.value.to_vec());
+        Some(if number == self.revocations { hers.clone() } else { copy() })
+    }
+}
 
 #[async_trait]
 impl Store for Still {
@@ -151,7 +154,17 @@ impl Store for Still {
     }
 
     async fn range(&self, prefix: &str) -> Result<Snapshot, StoreError> {
-        let entries = self.0.iter().filter(|entry| entry.key.starts_with(prefix)).cloned().collect();
+        self.page(prefix, None, usize::MAX).await
+    }
+
+    /// Goes on where it ended, and is asked for one prefix.
+    async fn page(&self, _: &str, after: Option<&Key>, most: usize) -> Result<Snapshot, StoreError> {
+        if after.is_none() {
+            self.read.store(0, Ordering::Relaxed);
+        }
+        let first = self.read.load(Ordering::Relaxed);
+        let entries: Vec<Entry> = (first..).map_while(|number| self.entry(number)).take(most).collect();
+        self.read.fetch_add(entries.len(), Ordering::Relaxed);
         Ok(Snapshot { revision: Revision(1), entries })
     }
 

@@ -22,17 +22,31 @@ mod edge {
     mod steps;
 }
 
+/// The revoked set by itself.
+#[path = "../../src/access"]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "parts of the layer, of which some is measured")]
+mod revocations {
+    mod revocation;
+    mod revoked;
+    mod table {
+        pub(super) const PREFIX: &str = "live/";
+    }
+
+    #[path = "../../benches/micro/look_ups.rs"]
+    mod look_ups;
+}
+
 use std::sync::LazyLock;
 
 use divan::{AllocProfiler, Bencher, black_box};
-use patapim_edge::{access, clock, names, secret, wire};
+use patapim_edge::{access, clock, names, secret, store, wire};
 
 use access::assertion::Assertor;
 use access::gate::{Asking, Facts, Provenance, Verdict};
 use access::{Permit, token};
 use crowd::{Crowd, NOW, TUNNEL};
 use names::PublicHosts;
-use patapim_edge::store::{Key, Store as _, Tx};
+use store::{Key, Store as _, Tx};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();

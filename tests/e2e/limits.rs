@@ -6,9 +6,13 @@ use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use url::Url;
 
+use crate::rig::agent::Desktop;
+use crate::rig::app::App;
 use crate::rig::client::{Stream, Visitor, origin};
+use crate::rig::edge::Setup;
+use crate::rig::journey::Person;
 use crate::rig::process::within;
-use crate::rig::scene::Scene;
+use crate::rig::scene::{Scene, TUNNEL};
 
 /// Sends bytes as they are; returns everything that comes back until the edge closes.
 pub(crate) async fn say(visitor: &Visitor, url: &Url, bytes: &[u8]) -> String {
@@ -114,16 +118,36 @@ async fn a_second_request_hidden_in_a_body_stays_a_body() {
     assert!(scene.app.seen().iter().all(|one| one.target != "/hidden"), "{:?}", scene.app.seen());
 }
 
+/// Offers of HTTP/2 and of what nobody knows, with and without `Connection`: whatever the app may see of them.
+const OFFERS: &[&[(&str, &str)]] = &[
+    &[("connection", "upgrade, http2-settings"), ("upgrade", "h2c"), ("http2-settings", "AAMAAABkAAQAAP__")],
+    &[("upgrade", "h2c"), ("http2-settings", "AAMAAABkAAQAAP__")],
+    &[("connection", "Upgrade"), ("upgrade", "h2c, websocket")],
+    &[("connection", "Upgrade"), ("upgrade", "h2/evil")],
+];
+
 #[tokio::test]
 async fn an_offer_of_another_protocol_is_ignored() {
-    let scene = Scene::signed_in().await;
-    let page = scene.page("/echo");
-    let request = scene.ada.browser.fetch(Method::GET, &page);
-    let offer = request.header("connection", "upgrade, http2-settings").header("upgrade", "h2c");
-    let told = offer.header("http2-settings", "AAMAAABkAAQAAP__").await.must_be(200).json();
-    for gone in ["upgrade", "http2-settings", "connection"] {
-        let value = told["headers"][gone].as_str().unwrap_or_default();
-        assert!(!value.to_ascii_lowercase().contains("h2") && !value.contains("upgrade"), "{gone}: {value}");
+    let app = App::start("ada's app").await;
+    let edge = Setup::default().upstream(TUNNEL, "ada", &app.url()).start().await;
+    let mut ada = Person::enrolled(&edge, "ada").await;
+    let desktop = Desktop::linked(&edge, "ada").await;
+    let _agent = desktop.run(&app.url()).await;
+    for tunnel in [TUNNEL, &desktop.tunnel] {
+        let page = edge.tunnel(tunnel, "/echo");
+        ada.open(&page).await.must_be(200);
+        for offer in OFFERS {
+            let request = ada.browser.fetch(Method::GET, &page);
+            let request = offer.iter().fold(request, |request, (name, value)| request.header(name, value));
+            let told = request.await.must_be(200).json();
+            for gone in ["upgrade", "http2-settings", "connection"] {
+                let value = told["headers"][gone].as_str().unwrap_or_default().to_ascii_lowercase();
+                assert!(
+                    !value.contains("h2") && !value.contains("upgrade"),
+                    "{tunnel} {offer:?}: {gone}: {value}"
+                );
+            }
+        }
     }
 }
 

@@ -206,6 +206,25 @@ async fn bits_that_fall_over_let_nobody_in() {
 }
 
 #[tokio::test]
+async fn a_word_that_was_changed_where_nothing_holds_the_file_together_is_found_by_its_entrys_sum() {
+    let mut scene = Scene::signed_in().await;
+    scene.edge.process.signal("TERM");
+    scene.edge.process.end().await;
+    let file = scene.edge.data().join(DATABASE);
+    let mut bytes = std::fs::read(&file).expect("ours");
+    let (name, other) = (b"\"ada\"", b"\"eve\"");
+    let places: Vec<_> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(name)).collect();
+    assert!(!places.is_empty(), "the person's name is in there as it is");
+    for at in places {
+        bytes[at..at + other.len()].copy_from_slice(other);
+    }
+    std::fs::write(&file, bytes).expect("ours");
+    assert!(!scene.edge.try_to_start_again_on(|_| ()).await, "it serves another's name");
+    let told = scene.edge.process.all_printed();
+    assert!(told.contains("is damaged") && told.contains("restore"), "{told}");
+}
+
+#[tokio::test]
 async fn another_edges_database_in_the_place_of_ours_lets_its_people_in_and_no_session_of_ours() {
     let mut left = Left::behind().await;
     let other = Edge::start().await;

@@ -278,7 +278,7 @@ async fn a_head_without_end_is_given_up() {
 #[tokio::test]
 async fn an_app_that_drips_costs_its_visitor_nothing_but_time_and_nobody_else_that() {
     // Whoever would move so little as a visitor would be let go after a second.
-    let limits = "[limits]\nheader = \"1s\"\nidle = \"1s\"\nstall = \"1s\"\nleast_rate = 10000\n";
+    let limits = "[limits]\nstall = \"1s\"\nleast_rate = 10000\n";
     let both = Both::with(Setup::default().with(limits)).await;
     both.app.says(DRIPPING.to_vec());
     let slow = join_all(both.ways().map(|(browser, page)| browser.fetch(Method::GET, page).whole()));

@@ -4,11 +4,14 @@
 //! reach (a task-local) and that ends it when the session it was admitted under is cut. Whoever handles it also says how
 //! far it has come, so that the connection below knows what its visitor is waited for ([`Course`]).
 
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
-use tokio::sync::{SetOnce, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -44,8 +47,8 @@ pub(super) struct Life {
     /// None over HTTP/2, where a connection has no one course.
     course: Option<Arc<Course>>,
     settled: AtomicBool,
-    end: SetOnce<CancellationToken>,
-    due: SetOnce<Due>,
+    end: OnceLock<CancellationToken>,
+    due: OnceLock<Due>,
 }
 
 /// How many requests a connection carries at a time.
@@ -82,21 +85,37 @@ impl Life {
             connection: Arc::clone(connection),
             course,
             settled: AtomicBool::new(false),
-            end: SetOnce::new(),
-            due: SetOnce::new(),
+            end: OnceLock::new(),
+            due: OnceLock::new(),
         });
-        let ended = async { life.end.wait().await.cancelled().await };
-        let overdue = async { overdue(life.due.wait().await.clone()).await };
-        CURRENT
-            .scope(Arc::clone(&life), async {
-                tokio::select! {
-                    biased;
-                    () = ended => None,
-                    () = overdue => None,
-                    done = request => done,
-                }
-            })
-            .await
+        let (mut request, mut ended, mut late) = (pin!(request), pin!(None), pin!(None));
+        let mut to_its_end = |cx: &mut Context<'_>| {
+            // A request that is over gets no further turn.
+            if is_over(ended.as_mut(), cx) || is_over(late.as_mut(), cx) {
+                return Poll::Ready(None);
+            }
+            let polled = request.as_mut().poll(cx);
+            if polled.is_ready() {
+                return polled;
+            }
+            // It says during its own turn how it can end. To be woken for that would cost another turn, often on
+            // another thread.
+            if ended.is_none()
+                && let Some(end) = life.end.get()
+            {
+                ended.set(Some(end.cancelled()));
+            }
+            if late.is_none()
+                && let Some(due) = life.due.get()
+            {
+                late.set(Some(overdue(due.clone())));
+            }
+            if is_over(ended.as_mut(), cx) || is_over(late.as_mut(), cx) {
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        };
+        CURRENT.scope(Arc::clone(&life), poll_fn(|cx| to_its_end(cx))).await
     }
 
     /// The life that the calling code is part of.
@@ -124,7 +143,7 @@ impl Life {
         });
     }
 
-    /// From now on it ends as well when what is due does not come.
+    /// From now on it ends as well when what is due does not come. To be said by the request itself.
     pub(super) fn ends_unless(&self, due: Due) {
         // A request has one body.
         let _ = self.due.set(due);
@@ -135,11 +154,16 @@ impl Life {
         self.settled.load(Ordering::Relaxed)
     }
 
-    /// From now on it ends when `end` is cancelled, at once if it is already.
+    /// From now on it ends when `end` is cancelled, at once if it is already. To be said by the request itself.
     pub(super) fn ends_with(&self, end: CancellationToken) {
         // A request is admitted once; a second admission would be of the same session.
         let _ = self.end.set(end);
     }
+}
+
+/// Polls `end`, if there is one.
+fn is_over(end: Pin<&mut Option<impl Future<Output = ()>>>, cx: &mut Context<'_>) -> bool {
+    end.as_pin_mut().is_some_and(|end| end.poll(cx).is_ready())
 }
 
 #[cfg(test)]

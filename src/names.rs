@@ -2,6 +2,7 @@
 //!
 //! A value of one of these types was parsed; code that holds one need not look again.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -252,7 +253,15 @@ impl PublicHosts {
 
     /// A tunnel's host name, without a port.
     pub fn tunnel_host(&self, tunnel: &TunnelId) -> String {
-        format!("{tunnel}{}", self.tunnel_suffix)
+        [tunnel.as_str(), &self.tunnel_suffix].concat()
+    }
+
+    /// `host` as a browser names it: with its port, where that is unusual.
+    pub fn authority<'h>(&self, host: &'h str) -> Cow<'h, str> {
+        match (self.scheme, self.port) {
+            (Scheme::Https, 443) | (Scheme::Http, 80) => Cow::Borrowed(host),
+            (_, port) => Cow::Owned(format!("{host}:{port}")),
+        }
     }
 
     /// The deployer's origin (RFC 6454), the token's `iss`.
@@ -266,17 +275,14 @@ impl PublicHosts {
     }
 
     fn origin(&self, host: &str) -> String {
-        let scheme = self.scheme.as_str();
-        match (self.scheme, self.port) {
-            (Scheme::Https, 443) | (Scheme::Http, 80) => format!("{scheme}://{host}"),
-            (_, port) => format!("{scheme}://{host}:{port}"),
-        }
+        [self.scheme.as_str(), "://", &self.authority(host)].concat()
     }
 
     /// Whose site `host` is: a host name without a port, in any case. A trailing dot makes it unknown.
     pub fn site(&self, host: &str) -> Site {
-        let host = host.to_ascii_lowercase();
-        if host == *self.deployer_host {
+        let is_spelt_so = !host.bytes().any(|byte| byte.is_ascii_uppercase());
+        let host = if is_spelt_so { Cow::Borrowed(host) } else { Cow::Owned(host.to_ascii_lowercase()) };
+        if *host == *self.deployer_host {
             return Site::Deployer;
         }
         host.strip_suffix(&*self.tunnel_suffix)

@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
+use http::header::EXPECT;
 use pingora::cache::key::HashBinary;
 use pingora::cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, PurgeAction, RespCacheable};
 use pingora::connectors::TransportConnector;
@@ -88,7 +89,7 @@ where
         }
         let peer = self.behind.upstream_peer(session, &mut ctx.behind).await?;
         let mut request = session.req_header().clone();
-        tunnel_site::prepare_websocket(&self.edge, &mut request, &ctx.record)?;
+        request.remove_header(&EXPECT);
         self.behind.upstream_request_filter(session, &mut request, &mut ctx.behind).await?;
         let mut shaping = Shaping { gated: self, ctx };
         let app = (&self.connector, *peer, &*self.edge.entrance.caps);
@@ -107,7 +108,7 @@ where
         request: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        tunnel_site::prepare_for_fixed(&self.edge, session, request, &ctx.record).await?;
+        tunnel_site::send_on(session, request).await?;
         self.behind.upstream_request_filter(session, request, &mut ctx.behind).await
     }
 

@@ -33,7 +33,24 @@ use crate::wire::{AGENT_ERROR_HEADER, AppFault, http2};
 /// Interim answers (RFC 9110 §15.2) that an app may give before its answer. They go no further than this.
 const INTERIM_LIMIT: usize = 64;
 
-/// Relays the request that `session` holds, in the form of `request`, to the agent that approved it. What the agent
+/// The request that `session` holds, for a hop where the names of fields have no case.
+///
+/// # Errors
+/// [`Failure::Unsendable`], where its path is no text.
+pub(super) fn request_of(session: &Session) -> Result<RequestHeader> {
+    let held = session.req_header();
+    if !held.raw_path_is_utf8() {
+        return Err(Failure::Unsendable.into_error());
+    }
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = held.method.clone();
+    parts.uri = held.uri.clone();
+    parts.version = held.version;
+    parts.headers = held.headers.clone();
+    Ok(parts.into())
+}
+
+/// Relays the request that `session` holds, in the form of `request` (see [`request_of`]), to the agent that approved it. What the agent
 /// answers goes through `shape` before it is sent.
 ///
 /// # Errors
@@ -246,9 +263,6 @@ async fn answer_to(
 /// The request as it goes on the wire.
 fn on_the_wire(mut request: RequestHeader, is_websocket: bool) -> Result<Request<()>> {
     let unsendable = || Failure::Unsendable.into_error();
-    if !request.raw_path_is_utf8() {
-        return Err(unsendable());
-    }
     request_headers::strip_hop_by_hop(&mut request);
     let mut parts = http::request::Parts::from(request);
     let host = match parts.uri.authority() {

@@ -34,7 +34,7 @@ impl ProxyHttp for ToTunnel {
 
     async fn request_filter(&self, session: &mut Session, _: &mut ()) -> Result<bool> {
         let link = self.0.find(&tunnel()).ok_or_else(|| Failure::Offline.into_error())?;
-        let request = session.req_header().clone();
+        let request = request_of(session)?;
         relay(session, request, &Approved::unasked(link), &mut |_| Ok(())).await?;
         Ok(true)
     }

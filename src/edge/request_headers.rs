@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, EXPECT, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    AUTHORIZATION, CONNECTION, COOKIE, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
@@ -32,12 +32,18 @@ pub(super) struct Told<'a> {
     pub(super) assertion: Option<&'a str>,
 }
 
-/// Makes `request` what the app may see.
+/// Makes `request` what the app may see. From now on `Connection` names nothing that the edge itself has added: an app that
+/// is told of no user may take the request for one of its own machine.
 pub(super) fn rewrite(request: &mut RequestHeader, told: &Told<'_>) -> Result<()> {
     let forged: Vec<HeaderName> =
         request.headers.keys().filter(|name| could_pass_for_ours(name)).cloned().collect();
     for name in &forged {
         request.remove_header(name);
+    }
+    if nominated(&request.headers).any(|name| could_pass_for_ours(&name)) {
+        let others: Vec<_> = nominated(&request.headers).filter(|name| !could_pass_for_ours(name)).collect();
+        let others: Vec<_> = others.iter().map(HeaderName::as_str).collect();
+        request.insert_header(CONNECTION, others.join(", "))?;
     }
     // The edge has answered it already: nobody behind a hop of HTTP/2 would (RFC 9113 says nothing of it).
     request.remove_header(&EXPECT);
@@ -77,10 +83,11 @@ fn could_pass_for_ours(name: &HeaderName) -> bool {
 }
 
 /// Removes what belongs to the visitor's connection and not to the request: the fields of RFC 9110 §7.6.1 and those
-/// that `Connection` names, but never what the edge itself has added: an app that is told of no user may take the
-/// request for one of its own machine. Pingora does this for its own upstreams, not for ours.
+/// that `Connection` names. Pingora does this for its own upstreams, not for ours.
 pub(super) fn strip_hop_by_hop(request: &mut RequestHeader) {
-    for name in named_in_connection(&request.headers) {
+    let names: Vec<HeaderName> =
+        nominated(&request.headers).filter(|name| *name != HOST && !could_pass_for_ours(name)).collect();
+    for name in names {
         request.remove_header(&name);
     }
     for name in [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]
@@ -92,15 +99,14 @@ pub(super) fn strip_hop_by_hop(request: &mut RequestHeader) {
     }
 }
 
-fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+/// The fields that `Connection` names (RFC 9110 §7.6.1).
+fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     headers
         .get_all(CONNECTION)
         .iter()
         .map(HeaderValue::as_bytes)
         .flat_map(|field| field.split(|&byte| byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| *name != http::header::HOST && !could_pass_for_ours(name))
-        .collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::crowd::Crowd;
 use super::failure::Failure;
 use super::record::{Admitted, Record};
 use super::refuse::{self, Refusal, Reply};
-use super::relay::relay;
+use super::relay::{self, relay};
 use super::request_kind::RequestKind;
 use super::site::Passage;
 use super::visit::{Step, Visit, told};
@@ -186,7 +186,7 @@ async fn to_agent(
         };
         // Not before: whoever the desktop will not have is told so, and not cut off.
         record.admit(admitted);
-        let mut request = session.req_header().clone();
+        let mut request = relay::request_of(session)?;
         prepare(edge, &mut request, admitted)?;
         let mut shape = |head: &mut ResponseHeader| shape(head, admitted, record);
         match relay(session, request, &leave, &mut shape).await {
@@ -248,25 +248,12 @@ pub(super) fn introduce(edge: &Edge, session: &mut Session, admitted: Arc<Admitt
     Ok(())
 }
 
-/// What the app behind a proxy gets to see of a WebSocket's handshake.
-pub(super) fn prepare_websocket(edge: &Edge, request: &mut RequestHeader, record: &Record) -> Result<()> {
-    prepare(edge, request, admitted_in(record)?)
-}
-
 fn admitted_in(record: &Record) -> Result<&Arc<Admitted>> {
     record.admitted().ok_or_else(|| Error::new(ErrorType::InternalError))
 }
 
-/// What the app behind a proxy gets to see. Called once for each try.
-pub(super) async fn prepare_for_fixed(
-    edge: &Edge,
-    session: &mut Session,
-    request: &mut RequestHeader,
-    record: &Record,
-) -> Result<()> {
-    let admitted = admitted_in(record)?;
-    let expects = pingora::protocols::http::v1::common::is_expect_continue_req(request);
-    prepare(edge, request, admitted)?;
+/// The last touch for the app behind a proxy, which the visitor was [introduced](introduce) to. Called once for each try.
+pub(super) async fn send_on(session: &mut Session, request: &mut RequestHeader) -> Result<()> {
     if !matches!(request.raw_path(), [b'/', ..] | b"*") {
         // Apps want the path alone (RFC 9112 §3.2.1); whose site it is stands in `Host`.
         let path = request.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -275,6 +262,9 @@ pub(super) async fn prepare_for_fixed(
     // Nothing may become another protocol behind the edge's back; WebSockets go another way.
     request.remove_header(&UPGRADE);
     request.remove_header("http2-settings");
+    let expects = pingora::protocols::http::v1::common::is_expect_continue_req(request);
+    // Nobody behind a hop of HTTP/2 would answer it (RFC 9113 says nothing of it).
+    request.remove_header(&EXPECT);
     if expects && session.response_written().is_none() {
         say_continue(session).await?;
     }
@@ -282,9 +272,8 @@ pub(super) async fn prepare_for_fixed(
 }
 
 fn prepare(edge: &Edge, request: &mut RequestHeader, admitted: &Admitted) -> Result<()> {
-    let host = edge.hosts.tunnel_origin(admitted.permit.tunnel());
-    let (scheme, host) = (edge.hosts.scheme().as_str(), host.split_once("://").map_or("", |(_, host)| host));
-    let told = told(&admitted.permit, admitted.assertion.as_deref(), admitted.client, scheme, host);
+    let (scheme, host) = (edge.hosts.scheme().as_str(), edge.hosts.authority(&admitted.own_host));
+    let told = told(&admitted.permit, admitted.assertion.as_deref(), admitted.client, scheme, &host);
     request_headers::rewrite(request, &told)
 }
 

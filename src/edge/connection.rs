@@ -169,7 +169,11 @@ where
         let streams = self.entrance.caps.streams();
         let visitor = Arc::new(VisitorConnection { proxy: Arc::clone(&self.proxy), connection, streams });
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            Box::pin(http2::serve(&visitor, stream, &limits, shutdown)).await;
+            let answer = |session| {
+                let (visitor, shutdown) = (Arc::clone(&visitor), shutdown.clone());
+                async move { drop(visitor.answer(session, &shutdown).await) }
+            };
+            Box::pin(http2::serve(visitor.h2_options(), answer, stream, &limits, shutdown)).await;
         } else {
             visitor.process_new(stream, shutdown).await;
         }
@@ -246,17 +250,12 @@ struct VisitorConnection<SV> {
     streams: u32,
 }
 
-#[async_trait]
-impl<SV> HttpServerApp for VisitorConnection<SV>
+impl<SV> VisitorConnection<SV>
 where
     SV: ProxyHttp + Send + Sync + 'static,
     SV::CTX: Send + Sync + 'static,
 {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
+    async fn answer(&self, mut session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
         // A visitor who has the whole of an answer may ask again before we have seen its end ourselves. Without this,
         // Pingora takes what comes early for a mistake and closes the connection.
         session.set_pipelining_enabled(true);
@@ -275,14 +274,30 @@ where
         Life::run(&self.connection, sharing, self.proxy.process_new_http(session, shutdown)).await
     }
 
-    fn h2_options(&self) -> Option<H2Options> {
+    fn h2_options(&self) -> H2Options {
         let mut options = default_h2_options();
         options.max_header_list_size(LARGEST_HEAD);
         options.max_send_buffer_size(SEND_BUFFER);
         options.max_concurrent_streams(self.streams);
         options.initial_window_size(UPLOAD_WINDOW);
         options.initial_connection_window_size(4 * UPLOAD_WINDOW);
-        Some(options)
+        options
+    }
+}
+
+/// As Pingora asks over HTTP/1.1; over HTTP/2 we do.
+#[async_trait]
+impl<SV> HttpServerApp for VisitorConnection<SV>
+where
+    SV: ProxyHttp + Send + Sync + 'static,
+    SV::CTX: Send + Sync + 'static,
+{
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        self.answer(session, shutdown).await
     }
 }
 

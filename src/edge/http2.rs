@@ -10,9 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use h2::Reason;
-use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
+use pingora::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, handshake};
 use pingora::protocols::{
     Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, Ssl, Stream, UniqueID,
     UniqueIDType,
@@ -33,10 +32,15 @@ const MALFORMED: usize = 32;
 
 type Connection = h2::server::Connection<Stream, Bytes>;
 
-/// Serves the requests that come over `stream` with `app`, until its end.
-pub(super) async fn serve<A>(app: &Arc<A>, stream: Stream, limits: &Limits, shutdown: &ShutdownWatch)
-where
-    A: HttpServerApp + Send + Sync + 'static,
+/// Has `answer` answer each request that comes over `stream`, until its end.
+pub(super) async fn serve<F>(
+    options: H2Options,
+    answer: impl Fn(ServerSession) -> F,
+    stream: Stream,
+    limits: &Limits,
+    shutdown: &ShutdownWatch,
+) where
+    F: Future<Output = ()> + Send + 'static,
 {
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
@@ -45,7 +49,7 @@ where
         socket_digest: stream.get_socket_digest(),
     });
     let (stream, overdrawn) = Calm::with_client(stream, limits.header);
-    let begun = timeout(limits.header, handshake(Box::new(stream), app.h2_options()));
+    let begun = timeout(limits.header, handshake(Box::new(stream), Some(options)));
     let Ok(Ok(mut connection)) = begun.await else { return };
 
     let mut told = std::pin::pin!(overdrawn.told());
@@ -84,10 +88,10 @@ where
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
                 requests += 1;
-                let (app, shutdown, open) = (Arc::clone(app), shutdown.clone(), Arc::clone(&open));
+                let (answered, open) = (answer(ServerSession::new_http2(session)), Arc::clone(&open));
                 tokio::spawn(async move {
                     let _open = open;
-                    app.process_new_http(ServerSession::new_http2(session), &shutdown).await;
+                    answered.await;
                 });
             }
             Ok(Some(H2Accept::Rejected)) => {

@@ -39,8 +39,12 @@ pub(crate) async fn measure(origin: String) -> Vec<Fact> {
         edge.start_again().await;
         let took = began.elapsed().as_secs_f64();
         let resident = edge.process.resident_kib() / 1024;
-        found.push(format!("{wanted}: {took:.2} s, {resident} MiB"));
-        progress(&format!("start-up with {wanted} people: {took:.2} s, {resident} MiB"));
+        let peak = edge.process.peak_kib() / 1024;
+        let listed = edge.admin(&["session", "list"]).await;
+        assert!(listed.as_array().is_some_and(|all| all.len() > wanted), "each has a session");
+        let one = format!("{wanted}: {took:.2} s, {resident} MiB (at most {peak})");
+        progress(&format!("start-up: {one}"));
+        found.push(one);
     }
     vec![Fact {
         what: "start-up with so many people, each with passkey, tunnel and session; memory then",
@@ -139,12 +143,12 @@ fn is_original(entry: &Entry, ids: &[String]) -> bool {
         && ids.iter().any(|id| entry.key.contains(id.as_str()) || value.contains(id.as_str()))
 }
 
-/// The text with other ids, names and tunnels in it, each as long as it was.
+/// The text with other ids, names and tunnels in it.
 fn renamed(text: &str, ids: &[String], number: usize) -> String {
     let letters: String = (0..6).map(|place| char::from(b'a' + (number >> (4 * place) & 15) as u8)).collect();
-    let mut text =
-        text.replace(TUNNEL, &format!("ada-{letters}")).replace("\"ada\"", &format!("\"ada-{letters}-\""));
-    text = text.replace("user-names/ada", &format!("user-names/ada-{letters}-"));
+    let mut text = text.replace(TUNNEL, &format!("ada-{letters}"));
+    text = text.replace("\"ada\"", &format!("\"ada{letters}\""));
+    text = text.replace("user-names/ada", &format!("user-names/ada{letters}"));
     for id in ids {
         text = text.replace(id, &format!("{letters}{}", &id[6..]));
     }

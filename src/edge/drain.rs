@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// After the last request, its last bytes may still be on their way through HTTP/2 and TLS.
 const LAST_BYTES: Duration = Duration::from_secs(1);
@@ -15,58 +16,52 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 /// What is under way.
 #[derive(Clone, Debug)]
 pub(super) struct InFlight {
-    requests: watch::Sender<usize>,
-    connections: watch::Sender<usize>,
+    requests: TaskTracker,
+    connections: TaskTracker,
     /// Nobody waits any longer for those who do not ask.
     idle_over: CancellationToken,
 }
 
 /// A request under way.
 #[derive(Debug)]
-pub(super) struct RequestGuard(watch::Sender<usize>);
+pub(super) struct RequestGuard(#[expect(dead_code, reason = "counts while it lives")] TaskTrackerToken);
 
 /// A visitor's connection.
 #[derive(Debug)]
-pub(super) struct ConnectionGuard(watch::Sender<usize>);
+pub(super) struct ConnectionGuard(#[expect(dead_code, reason = "counts while it lives")] TaskTrackerToken);
 
 impl InFlight {
     pub(super) fn new() -> Self {
         Self {
-            requests: watch::Sender::new(0),
-            connections: watch::Sender::new(0),
+            requests: TaskTracker::new(),
+            connections: TaskTracker::new(),
             idle_over: CancellationToken::new(),
         }
     }
 
     /// A request began.
     pub(super) fn request(&self) -> RequestGuard {
-        self.requests.send_modify(|count| *count += 1);
-        RequestGuard(self.requests.clone())
+        RequestGuard(self.requests.token())
     }
 
     /// A visitor connected.
     pub(super) fn connection(&self) -> ConnectionGuard {
-        self.connections.send_modify(|count| *count += 1);
-        ConnectionGuard(self.connections.clone())
+        ConnectionGuard(self.connections.token())
     }
 
     /// Waits until nothing is under way, at most `grace`. Gives how many requests were still under way then.
     pub(super) async fn drained(&self, grace: Duration) -> usize {
-        let mut requests = self.requests.subscribe();
-        let _ = timeout(grace, requests.wait_for(|count| *count == 0)).await;
-        let left = *requests.borrow();
+        let left = none_of(&self.requests, grace).await;
         self.idle_over.cancel();
         if left == 0 {
-            let mut connections = self.connections.subscribe();
-            let _ = timeout(LAST_BYTES, connections.wait_for(|count| *count == 0)).await;
+            none_of(&self.connections, LAST_BYTES).await;
         }
         left
     }
 
     /// As [`Self::drained`], and visitors who do not ask just now are waited for as well: nobody else needs the place.
     pub(super) async fn left(&self, grace: Duration) -> usize {
-        let mut connections = self.connections.subscribe();
-        let _ = timeout(grace, connections.wait_for(|count| *count == 0)).await;
+        none_of(&self.connections, grace).await;
         self.drained(Duration::ZERO).await
     }
 
@@ -77,16 +72,12 @@ impl InFlight {
     }
 }
 
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
+/// Waits until there is none of these, at most `patience`. Gives how many there are then.
+async fn none_of(these: &TaskTracker, patience: Duration) -> usize {
+    // Only one that is closed can be waited for; those that still come count all the same.
+    these.close();
+    let _ = timeout(patience, these.wait()).await;
+    these.len()
 }
 
 #[cfg(test)]

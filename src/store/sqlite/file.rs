@@ -14,6 +14,8 @@ use super::layout::{self, APPLICATION_ID, Progress, VERSION};
 use super::log;
 
 const READERS: usize = 3;
+/// What each keeps of the file, beside what the system does; a start reads all of it, and would leave more.
+const READER_CACHE_KIB: i64 = 512;
 /// What SQLite, and we, keep beside a file.
 pub(super) const WAL: &str = "-wal";
 pub(super) const SHM: &str = "-shm";
@@ -119,7 +121,11 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     drop(file);
     let (writer, progress) = check(path).map_err(|fault| fault.at(path))?;
     let readers = (0..READERS)
-        .map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
+        .map(|_| {
+            let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            reader.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+            Ok(reader)
+        })
         .collect::<rusqlite::Result<_>>()
         .map_err(|error| Fault::from(error).at(path))?;
     Ok(Opened { writer, readers, progress, lock })

@@ -1,8 +1,10 @@
 //! One agent's connection, as those see it who send requests over it.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,6 +53,9 @@ pub(super) enum Course {
     Unlinked,
 }
 
+/// A piece that waits for no turn, however long the stream.
+const SMALL: usize = 4 * 1024;
+
 /// No stream could be opened; nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -82,6 +87,30 @@ pub struct Opened {
 #[derive(Debug)]
 pub struct StreamPermit {
     _permit: OwnedSemaphorePermit,
+    /// The tunnel's one turn at moving much.
+    turn: Arc<Semaphore>,
+}
+
+impl StreamPermit {
+    /// Whether a piece of so many bytes is worth a turn. What people say to each other is not.
+    pub fn is_for_a_turn(&self, length: usize) -> bool {
+        length > SMALL
+    }
+
+    /// Does `work`, a piece of something long, when it is this stream's turn. The tunnel's long streams have their turns one
+    /// after the other, so that between two of them it is others' tunnels' turn, however many streams this one has. Work
+    /// that has to wait leaves the turn to the next.
+    pub async fn in_turn<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        // It is never closed, and work would have to be done all the same.
+        let turn = self.turn.acquire().await;
+        let begun = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
+        drop(turn);
+        match begun {
+            Poll::Ready(done) => done,
+            Poll::Pending => work.await,
+        }
+    }
 }
 
 /// One agent's connection.
@@ -93,6 +122,7 @@ pub struct AgentLink {
     requests: Mutex<Option<SendRequest<Bytes>>>,
     streams: Arc<Semaphore>,
     stream_limit: u32,
+    turn: Arc<Semaphore>,
     memory: usize,
     /// How much of each stream may lie here unread.
     window: watch::Sender<u32>,
@@ -122,6 +152,7 @@ impl AgentLink {
             requests: Mutex::new(Some(requests)),
             streams: Arc::new(Semaphore::new(stream_limit as usize)),
             stream_limit,
+            turn: Arc::new(Semaphore::new(1)),
             memory: settings.memory,
             window,
             course: watch::Sender::new(Course::Serving),
@@ -146,7 +177,7 @@ impl AgentLink {
             }
             TryAcquireError::Closed => OpenError::Gone,
         })?;
-        let permit = StreamPermit { _permit: permit };
+        let permit = StreamPermit { _permit: permit, turn: Arc::clone(&self.turn) };
         self.adapt_window();
         // A clone of its own for each request, else one that waits to be sent would hold up the next.
         let mut requests = self.requests().ok_or(OpenError::Gone)?;
@@ -251,5 +282,37 @@ impl fmt::Debug for AgentLink {
             .field("tunnel", &self.identity.tunnel)
             .field("course", &*self.course.borrow())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::poll;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn long_streams_have_one_turn_and_who_waits_leaves_it_to_the_next() {
+        let (streams, turn) = (Arc::new(Semaphore::new(2)), Arc::new(Semaphore::new(1)));
+        let permit = || StreamPermit {
+            _permit: Arc::clone(&streams).try_acquire_owned().expect("room"),
+            turn: Arc::clone(&turn),
+        };
+        let (first, second) = (permit(), permit());
+        let held = Arc::clone(&turn).acquire_owned().await.expect("open");
+        let mut waiting = pin!(first.in_turn(async { 1 }));
+        assert!(poll!(&mut waiting).is_pending(), "it is another's turn");
+        drop(held);
+        assert_eq!(waiting.await, 1);
+
+        let (room, blocked) = oneshot::channel::<()>();
+        let mut stuck = pin!(first.in_turn(async { blocked.await.is_ok() }));
+        assert!(poll!(&mut stuck).is_pending(), "its visitor has no room");
+        assert_eq!(second.in_turn(async { 2 }).await, 2, "which holds nobody up");
+        room.send(()).expect("awaited");
+        assert!(stuck.await);
     }
 }

@@ -4,17 +4,24 @@
 //! more than the cipher. Here reading takes all there is once there is much, and what is written gathers until somebody
 //! flushes, until it is as much as one may hold, or until its writer waits for something to read: nothing lies here while
 //! nothing happens. A connection that does nothing holds no buffer.
+//!
+//! A task may do 128 things before it is another's turn, and a system call counts for one of them, however much it moves.
+//! With few and large ones a turn would be megabytes long, and whoever wants a small thing would wait for that. So here
+//! bytes count as well.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop;
 
 /// How much is read at once on a long transfer.
 const AHEAD: usize = 64 * 1024;
 /// Whoever gives this much room to read, and has it filled, is in the middle of something long.
 const MUCH: usize = 4096;
+/// So many bytes use up as much of a task's turn as any one thing it does: a turn is over after 64 KiB.
+const AS_ONE: usize = 512;
 
 /// A connection behind such buffers.
 #[derive(Debug)]
@@ -68,7 +75,10 @@ impl<IO: AsyncWrite + Unpin> Buffered<IO> {
             let rest = &self.leaving[self.written..];
             match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                some => self.written += some,
+                some => {
+                    self.written += some;
+                    use_up(cx, some);
+                }
             }
         }
         self.leaving = Vec::new();
@@ -98,10 +108,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Buffered<IO> {
             } else {
                 let before = out.filled().len();
                 let polled = Pin::new(&mut this.io).poll_read(cx, out);
-                this.is_long = room >= MUCH && out.filled().len() - before == room;
+                let came = out.filled().len() - before;
+                this.is_long = room >= MUCH && came == room;
+                use_up(cx, came);
                 polled
             };
-            if polled.is_pending() {
+            // When only the turn is over there is no wait yet.
+            if polled.is_pending() && coop::has_budget_remaining() {
                 this.is_long = false;
                 this.ahead = Vec::new();
                 (this.taken, this.filled) = (0, 0);
@@ -124,7 +137,21 @@ impl<IO: AsyncRead + Unpin> Buffered<IO> {
         let mut room = ReadBuf::new(&mut self.ahead);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut room))?;
         (self.taken, self.filled) = (0, room.filled().len());
+        use_up(cx, self.filled);
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Takes from the task's turn what so many bytes cost. What is in hand is still handed over; whatever the task wants next waits
+/// until the others have had their turns.
+fn use_up(cx: &mut Context<'_>, bytes: usize) {
+    for _ in 0..bytes / AS_ONE {
+        if !coop::has_budget_remaining() {
+            return;
+        }
+        if let Poll::Ready(one) = coop::poll_proceed(cx) {
+            one.made_progress();
+        }
     }
 }
 
@@ -134,7 +161,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Buffered<IO> {
         if this.leaving.len() + data.len() > this.most {
             ready!(this.poll_leave(cx))?;
             if data.len() >= this.most {
-                return Pin::new(&mut this.io).poll_write(cx, data);
+                let written = ready!(Pin::new(&mut this.io).poll_write(cx, data))?;
+                use_up(cx, written);
+                return Poll::Ready(Ok(written));
             }
         }
         this.leaving.extend_from_slice(data);
@@ -151,7 +180,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Buffered<IO> {
         if this.leaving.len() + length > this.most {
             ready!(this.poll_leave(cx))?;
             if length >= this.most {
-                return Pin::new(&mut this.io).poll_write_vectored(cx, pieces);
+                let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, pieces))?;
+                use_up(cx, written);
+                return Poll::Ready(Ok(written));
             }
         }
         pieces.iter().for_each(|piece| this.leaving.extend_from_slice(piece));
@@ -177,6 +208,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Buffered<IO> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use futures_util::FutureExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
@@ -257,12 +291,46 @@ mod tests {
         let mut near = Buffered::new(near, 1 << 16);
         far.write_all(&pattern(200_000)).await.expect("room");
         let mut heard = vec![0; MUCH];
-        while near.read(&mut heard).now_or_never().is_some() {}
+        let mut left = 200_000;
+        while left > 0 {
+            left -= near.read(&mut heard).await.expect("open");
+        }
+        assert!(near.read(&mut heard).now_or_never().is_none(), "that was all");
         near.write_all(b"answer").await.expect("room");
         near.flush().await.expect("room");
         assert_eq!(near.ahead.capacity() + near.leaving.capacity(), 0);
         far.write_all(b"more").await.expect("room");
         assert_eq!(near.read(&mut heard).await.expect("open"), 4, "and goes on");
         assert_eq!(heard[..4], *b"more");
+    }
+    #[tokio::test]
+    async fn who_moves_much_leaves_others_their_turns() {
+        const TOTAL: usize = 1 << 20;
+        let (near, mut far) = duplex(2 * TOTAL);
+        let mut near = Buffered::new(near, 1 << 16);
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&turns);
+        // Both on one thread: whenever one gives up its turn, it is the other's.
+        let other = tokio::spawn(async move {
+            loop {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        let mut buffer = vec![0; TOTAL];
+        for piece in buffer.chunks(AHEAD) {
+            near.write_all(piece).await.expect("room");
+        }
+        near.flush().await.expect("room");
+        let written = turns.swap(0, Ordering::Relaxed);
+        assert!(far.read_exact(&mut buffer).await.is_ok());
+        far.write_all(&buffer).await.expect("room");
+        turns.store(0, Ordering::Relaxed);
+        for piece in buffer.chunks_mut(MUCH) {
+            near.read_exact(piece).await.expect("open");
+        }
+        let read = turns.load(Ordering::Relaxed);
+        other.abort();
+        assert!(written >= 10 && read >= 10, "{written} while a MiB was written, {read} while it was read");
     }
 }

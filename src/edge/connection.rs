@@ -176,6 +176,10 @@ where
             Box::pin(http2::serve(visitor.h2_options(), answer, stream, &limits, shutdown)).await;
         } else {
             visitor.process_new(stream, shutdown).await;
+            let connection = Arc::clone(&visitor.connection);
+            drop(visitor);
+            let dress = |io| VisitorStream::new(io, Arc::clone(&connection.course), limits);
+            connection.course.exit.afterwards(dress).await;
         }
     }
 }

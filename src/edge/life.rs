@@ -4,6 +4,7 @@
 //! reach (a task-local) and that ends it when the session it was admitted under is cut. Whoever handles it also says how
 //! far it has come, so that the connection below knows what its visitor is waited for ([`Course`]).
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Limits;
 use super::proxied_body::overdue;
+use super::upgrade::Afterwards;
 use super::visitor_stream::Course;
 
 /// What is known of a connection before its first request.
@@ -48,6 +50,8 @@ pub(super) struct Life {
     course: Option<Arc<Course>>,
     settled: AtomicBool,
     end: OnceLock<CancellationToken>,
+    /// Its HTTP is over, and the rest goes on without.
+    left: AtomicBool,
     due: OnceLock<Due>,
 }
 
@@ -86,6 +90,7 @@ impl Life {
             course,
             settled: AtomicBool::new(false),
             end: OnceLock::new(),
+            left: AtomicBool::new(false),
             due: OnceLock::new(),
         });
         let (mut request, mut ended, mut late) = (pin!(request), pin!(None), pin!(None));
@@ -110,12 +115,37 @@ impl Life {
             {
                 late.set(Some(overdue(due.clone())));
             }
-            if is_over(ended.as_mut(), cx) || is_over(late.as_mut(), cx) {
+            let left = life.left.load(Ordering::Relaxed);
+            if left || is_over(ended.as_mut(), cx) || is_over(late.as_mut(), cx) {
                 return Poll::Ready(None);
             }
             Poll::Pending
         };
         CURRENT.scope(Arc::clone(&life), poll_fn(|cx| to_its_end(cx))).await
+    }
+
+    async fn cut(&self) {
+        match self.end.get() {
+            Some(end) => end.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Runs what is left of the request once it is no longer HTTP's.
+    pub(super) async fn until_cut(&self, rest: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = self.cut() => {}
+            () = rest => {}
+        }
+    }
+
+    /// Ends the request's HTTP, and everything of it: from now on its connection, which must be its alone, is for `afterwards`. To
+    /// be said by the request itself.
+    pub(super) async fn leave(self: Arc<Self>, afterwards: Afterwards) -> Infallible {
+        self.connection.course.exit.open(Arc::clone(&self), afterwards);
+        self.left.store(true, Ordering::Relaxed);
+        std::future::pending().await
     }
 
     /// The life that the calling code is part of.

@@ -118,6 +118,7 @@ mod test_listener;
 mod tls;
 mod token_query;
 mod tunnel_site;
+mod upgrade;
 mod upstream;
 mod visit;
 mod visitor_stream;

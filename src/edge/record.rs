@@ -169,6 +169,12 @@ impl Record {
         }
     }
 
+    /// What is known so far, for who goes on with it elsewhere. Of what is left behind there is no line.
+    pub(super) fn take(&mut self) -> Self {
+        let rest = Self::new(self.in_flight.clone(), Arc::clone(&self.clock));
+        std::mem::replace(self, rest)
+    }
+
     /// It ran to its end; `sent` is the answer's head, if there was an answer.
     pub(super) fn ended(&mut self, sent: Option<&ResponseHeader>) {
         self.status = sent.map_or(self.status, |head| head.status.as_u16());

@@ -26,12 +26,16 @@ use pingora::{Error, ErrorType, OrErr as _, Result};
 use super::failure::Failure;
 use super::life::Life;
 use super::request_body::RequestBody;
+use super::upgrade::WebSocket;
 use super::{answer, request_headers, response_headers, websocket};
-use crate::tunnel::{Approved, OpenError, Opened};
+use crate::tunnel::{Approved, OpenError, Opened, StreamPermit};
 use crate::wire::{AGENT_ERROR_HEADER, AppFault, http2};
 
 /// Interim answers (RFC 9110 §15.2) that an app may give before its answer. They go no further than this.
 const INTERIM_LIMIT: usize = 64;
+
+/// An answer of more than this is a long one, whose pieces take turns with those of the tunnel's others.
+const LONG: usize = 64 * 1024;
 
 /// The request that `session` holds, for a hop where the names of fields have no case.
 ///
@@ -50,8 +54,8 @@ pub(super) fn request_of(session: &Session) -> Result<RequestHeader> {
     Ok(parts.into())
 }
 
-/// Relays the request that `session` holds, in the form of `request` (see [`request_of`]), to the agent that approved it. What the agent
-/// answers goes through `shape` before it is sent.
+/// Relays the request that `session` holds, in the form of `request` (see [`request_of`]), to the agent that approved it. What the
+/// agent answers goes through `shape` before it is sent. A WebSocket's is the answer to its handshake; the rest is for the caller.
 ///
 /// # Errors
 /// A [`Failure`], when nothing was sent to the visitor yet; after [`Failure::NotTaken`] it may be tried again. Any
@@ -61,11 +65,11 @@ pub(super) async fn relay(
     request: RequestHeader,
     leave: &Approved,
     shape: &mut (dyn FnMut(&mut ResponseHeader) -> Result<()> + Send),
-) -> Result<()> {
+) -> Result<Option<WebSocket>> {
     let accept =
         websocket::is_handshake(&request).then(|| websocket::accept_value(&request.headers)).flatten();
     let ended = session.is_body_empty() && accept.is_none();
-    let Opened { mut response, body, permit: _held } =
+    let Opened { mut response, body, permit } =
         leave.open(on_the_wire(request, accept.is_some())?, ended).map_err(|error| opening_failed(&error))?;
     let mut upload = Upload::begin(session, body, ended, accept.is_some());
 
@@ -76,7 +80,11 @@ pub(super) async fn relay(
     if let Some(accept) = accept.filter(|_| head.status.is_success()) {
         become_upgrade(&mut head, accept)?;
         shape(&mut head)?;
-        return upgraded(session, head, from_agent, upload).await;
+        session.write_response_header(Box::new(head), false).await?;
+        Life::settled();
+        // At most what came with the handshake lies in Pingora's buffers, and it is what is read first.
+        let early = session.read_request_body().now_or_never().transpose()?.flatten().unwrap_or_default();
+        return Ok(Some(WebSocket { early, from_agent, to_agent: upload.to_agent, permit }));
     }
     response_headers::strip_hop_by_hop(&mut head);
     shape(&mut head)?;
@@ -90,32 +98,33 @@ pub(super) async fn relay(
         if let Some(piece) = first {
             pass_on(session, piece).await?;
         }
-        pour(session, from_agent, &mut upload).await
+        pour(session, from_agent, &mut upload, &permit).await?;
     } else {
-        session.write_response_body(None, true).await
+        session.write_response_body(None, true).await?;
     }
-}
-
-/// The app agreed to a WebSocket: from now on bytes pass both ways until the app ends it or the visitor is gone.
-async fn upgraded(
-    session: &mut Session,
-    head: ResponseHeader,
-    from_agent: RecvStream,
-    mut upload: Upload,
-) -> Result<()> {
-    // People leave a WebSocket silent for hours.
-    session.set_read_timeout(None);
-    session.write_response_header(Box::new(head), false).await?;
-    upload.state = State::Reading;
-    pour(session, from_agent, &mut upload).await
+    Ok(None)
 }
 
 /// Moves the answer's body to the visitor, and what is left of the request's to the agent.
-async fn pour(session: &mut Session, mut from_agent: RecvStream, upload: &mut Upload) -> Result<()> {
+async fn pour(
+    session: &mut Session,
+    mut from_agent: RecvStream,
+    upload: &mut Upload,
+    permit: &StreamPermit,
+) -> Result<()> {
+    let mut poured = 0_usize;
     loop {
         tokio::select! {
             piece = http2::receive(&mut from_agent) => match piece {
-                Some(piece) => pass_on(session, piece).await?,
+                Some(piece) => {
+                    let length = piece.as_ref().map_or(0, Bytes::len);
+                    poured = poured.saturating_add(length);
+                    if poured > LONG && permit.is_for_a_turn(length) {
+                        permit.in_turn(Box::pin(pass_on(session, piece))).await?;
+                    } else {
+                        pass_on(session, piece).await?;
+                    }
+                }
                 None => break,
             },
             step = upload.step(session) => step?,
@@ -234,7 +243,6 @@ impl Upload {
                     self.state = State::Watching;
                 }
             }
-            State::Watching if session.was_upgraded() => std::future::pending().await,
             State::Watching | State::BeforeUpgrade => {
                 session.read_body_or_idle(true).await.map_err(Error::into_down)?;
             }

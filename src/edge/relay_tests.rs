@@ -35,7 +35,10 @@ impl ProxyHttp for ToTunnel {
     async fn request_filter(&self, session: &mut Session, _: &mut ()) -> Result<bool> {
         let link = self.0.find(&tunnel()).ok_or_else(|| Failure::Offline.into_error())?;
         let request = request_of(session)?;
-        relay(session, request, &Approved::unasked(link), &mut |_| Ok(())).await?;
+        if let Some(socket) = relay(session, request, &Approved::unasked(link), &mut |_| Ok(())).await? {
+            let life = Life::current().expect("a life");
+            match life.leave(Box::new(|visitor| socket.run(visitor).boxed())).await {}
+        }
         Ok(true)
     }
 
@@ -314,11 +317,11 @@ async fn websockets_open_echo_and_end_from_either_side() {
         }
     }))
     .await;
-    let open = async |path: &str| {
+    let open_saying = async |path: &str, early: &str| {
         let mut socket = edge.listening.connect(b"http/1.1").await;
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n{early}"
         );
         socket.write_all(head.as_bytes()).await.expect("written");
         let mut answer = Vec::new();
@@ -327,9 +330,13 @@ async fn websockets_open_echo_and_end_from_either_side() {
         }
         (socket, String::from_utf8(answer).expect("text").to_ascii_lowercase())
     };
-    for _ in 0..20 {
-        let (mut socket, answer) = open("/echo").await;
+    let open = async |path: &str| open_saying(path, "").await;
+    for early in ["", "zero"].into_iter().cycle().take(20) {
+        let (mut socket, answer) = open_saying("/echo", early).await;
         assert!(answer.starts_with("http/1.1 101 "), "{answer}");
+        let mut heard = vec![0; early.len()];
+        socket.read_exact(&mut heard).await.expect("echoed");
+        assert_eq!(heard, early.as_bytes(), "said before the answer to the handshake");
         assert!(answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), "{answer}");
         assert!(
             answer.contains("upgrade: websocket\r\n") && answer.contains("connection: upgrade\r\n"),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use http::header::{EXPECT, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{StatusCode, Version};
@@ -14,6 +15,7 @@ use super::answer::say_continue;
 use super::approval::{self, Withheld};
 use super::crowd::Crowd;
 use super::failure::Failure;
+use super::life::Life;
 use super::record::{Admitted, Record};
 use super::refuse::{self, Refusal, Reply};
 use super::relay::{self, relay};
@@ -201,7 +203,18 @@ async fn to_agent(
                 }
                 _ => return Err(error),
             },
-            Ok(()) => return Ok(()),
+            Ok(None) => return Ok(()),
+            Ok(Some(socket)) => {
+                let Some(life) = Life::current() else { return Err(Error::new(ErrorType::InternalError)) };
+                let mut record = record.take();
+                let rest = |visitor| -> BoxFuture<'static, ()> {
+                    Box::pin(async move {
+                        socket.run(visitor).await;
+                        record.ended(None);
+                    })
+                };
+                match life.leave(Box::new(rest)).await {}
+            }
         }
     }
 }

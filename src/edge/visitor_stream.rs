@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::Limits;
 use super::head_meter::{HeadMeter, Taken};
 use super::pace::{Alarm, Pace};
+use super::upgrade::Exit;
 use crate::metrics::{Limit, metrics};
 
 /// Where the request on a connection of HTTP/1.1 stands, told by whoever handles it.
@@ -32,6 +33,8 @@ pub(super) struct Course {
     requests: AtomicU32,
     awaited: AtomicU8,
     cut: AtomicBool,
+    /// Where the connection goes when it is no longer HTTP's.
+    pub(super) exit: Exit,
 }
 
 /// What the visitor is waited for.
@@ -183,6 +186,12 @@ impl VisitorStream {
 
 fn too_slow() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the visitor is too slow")
+}
+
+impl Drop for VisitorStream {
+    fn drop(&mut self) {
+        self.course.exit.pass(&mut self.io);
+    }
 }
 
 impl AsyncRead for VisitorStream {

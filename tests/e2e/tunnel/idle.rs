@@ -8,8 +8,8 @@ use crate::rig::journey::Person;
 use crate::rig::process::let_pass;
 
 /// What each may take of the edge's memory; `benches/scale` measures it with ten thousand.
-const AGENT_KIB: u64 = 52;
-const WEBSOCKET_KIB: u64 = 72;
+const AGENT_KIB: u64 = 46;
+const WEBSOCKET_KIB: u64 = 32;
 
 /// How long those that do nothing are watched.
 const WATCHED: Duration = Duration::from_secs(2);

@@ -55,8 +55,13 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             backoff: Backoff::default(),
-            // Slower than the edge's, which finds a dead connection first and holds visitors for the next one.
-            rhythm: Rhythm { every: Duration::from_secs(10), deadline: Duration::from_secs(10) },
+            // Slower than the edge's, which finds a dead connection first and holds visitors for the next one. An edge that
+            // asks need not be asked.
+            rhythm: Rhythm {
+                every: Duration::from_secs(5),
+                at_rest: Duration::from_secs(30),
+                deadline: Duration::from_secs(10),
+            },
             // Who is let in again should not wait for minutes.
             refused: Duration::from_secs(30),
             grace: Duration::from_secs(10),

@@ -87,8 +87,9 @@ where
         // we are connected may sign in at once.
         let mut hello = Some(hello);
         let answered =
-            |_| hello.take().into_iter().for_each(|hello| drop(service.words.send(Word::Met(hello))));
-        pulse(pings, heard, service.rhythm, answered).await
+            |_, _| hello.take().into_iter().for_each(|hello| drop(service.words.send(Word::Met(hello))));
+        // Nobody here waits for the edge: it asks us, and that is heard.
+        pulse(pings, heard, service.rhythm, || false, answered).await
     });
 
     let (said, mut hears) = mpsc::channel(4);

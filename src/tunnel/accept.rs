@@ -280,7 +280,8 @@ async fn beat(
     link: &AgentLink,
 ) -> Silence {
     let Some(pings) = pings else { return std::future::pending().await };
-    pulse(pings, heard, host.settings.rhythm, |rtt| {
+    let is_awaited = || link.streams_open() > 0;
+    pulse(pings, heard, host.settings.rhythm, is_awaited, |rtt, _| {
         link.measured(rtt);
         metrics().agent_rtt(rtt);
     })

@@ -137,7 +137,11 @@ fn hello(version: u32) -> String {
 
 #[tokio::test]
 async fn a_frozen_agent_is_found() {
-    let rhythm = Rhythm { every: Duration::from_millis(20), deadline: Duration::from_secs(2) };
+    let rhythm = Rhythm {
+        every: Duration::from_millis(20),
+        at_rest: Duration::ZERO,
+        deadline: Duration::from_secs(2),
+    };
     let (io, serving, registry) = served_in_memory(TunnelSettings { rhythm, ..TunnelSettings::default() });
     let (mut connection, _events) = greeted(io, hello(1)).await;
     let tunnel = tunnel();

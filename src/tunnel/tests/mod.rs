@@ -188,7 +188,11 @@ impl Running {
         let shutdown = CancellationToken::new();
         let pace = Pace {
             backoff: Backoff::between(Duration::from_millis(10), Duration::from_millis(100)),
-            rhythm: Rhythm { every: Duration::from_millis(200), deadline: Duration::from_secs(5) },
+            rhythm: Rhythm {
+                every: Duration::from_millis(200),
+                at_rest: Duration::ZERO,
+                deadline: Duration::from_secs(5),
+            },
             ..Pace::default()
         };
         let folder = tempfile::tempdir().expect("a folder");

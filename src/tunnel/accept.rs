@@ -281,8 +281,8 @@ async fn beat(
 ) -> Silence {
     let Some(pings) = pings else { return std::future::pending().await };
     let is_awaited = || link.streams_open() > 0;
-    pulse(pings, heard, host.settings.rhythm, is_awaited, |rtt, _| {
-        link.measured(rtt);
+    pulse(pings, heard, host.settings.rhythm, is_awaited, |rtt, bytes| {
+        link.measured(rtt, bytes);
         metrics().agent_rtt(rtt);
     })
     .await

@@ -52,7 +52,7 @@ impl Driver {
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Self(tokio::spawn(drive(connection, window)))
+        Self(tokio::spawn(drive(Box::new(connection), window)))
     }
 
     pub(super) async fn ended(&mut self) -> Ending {
@@ -70,8 +70,9 @@ impl Drop for Driver {
     }
 }
 
+/// Boxed for what it moves: an `async fn` would have room for it twice.
 async fn drive<IO>(
-    mut connection: Connection<IO, Bytes>,
+    mut connection: Box<Connection<IO, Bytes>>,
     mut window: watch::Receiver<u32>,
 ) -> Result<(), h2::Error>
 where

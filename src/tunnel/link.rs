@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use super::TunnelSettings;
 use super::approval::Standings;
 use super::driver;
+use super::line::Line;
 use crate::clock::Timestamp;
 use crate::metrics::{Limit, metrics};
 use crate::names::{TunnelId, UserId};
 use crate::wire::SpkiPin;
-use crate::wire::http2::AGENT_STREAM_LIMIT;
+use crate::wire::http2::{AGENT_STREAM_LIMIT, STREAM_WINDOW};
 
 /// Whom an agent's key belongs to. Made by whoever keeps the accounts, from the pin of a verified certificate.
 #[derive(Clone, Debug)]
@@ -124,8 +125,11 @@ pub struct AgentLink {
     stream_limit: u32,
     turn: Arc<Semaphore>,
     memory: usize,
-    /// How much of each stream may lie here unread.
+    /// How much of each stream may be under way, or lie here unread.
     window: watch::Sender<u32>,
+    line: Mutex<Line>,
+    /// What is good for the line.
+    widest: AtomicU32,
     course: watch::Sender<Course>,
     closed: CancellationToken,
     standings: Standings,
@@ -155,6 +159,8 @@ impl AgentLink {
             turn: Arc::new(Semaphore::new(1)),
             memory: settings.memory,
             window,
+            line: Mutex::default(),
+            widest: AtomicU32::new(STREAM_WINDOW),
             course: watch::Sender::new(Course::Serving),
             closed: CancellationToken::new(),
             standings: Standings::default(),
@@ -193,11 +199,12 @@ impl AgentLink {
         Ok(Opened { response, body, permit })
     }
 
-    /// The more streams, the less of each.
+    /// The more streams, the less of each; and no more than is good for anything.
     fn adapt_window(&self) {
         let streams = self.streams_open();
         self.window.send_if_modified(|window| {
             let next = driver::next_window(*window, self.memory, streams);
+            let next = next.min(self.widest.load(Ordering::Relaxed));
             std::mem::replace(window, next) != next
         });
     }
@@ -232,8 +239,19 @@ impl AgentLink {
         (micros != NO_RTT).then(|| Duration::from_micros(micros))
     }
 
-    pub(super) fn measured(&self, rtt: Duration) {
+    /// A question was answered after `rtt`, and so many bytes came meanwhile.
+    pub(super) fn measured(&self, rtt: Duration, bytes: u64) {
         self.rtt_micros.store(u64::try_from(rtt.as_micros()).unwrap_or(NO_RTT), Ordering::Relaxed);
+        let widest = self.line.lock().unwrap_or_else(PoisonError::into_inner).measured(rtt, bytes);
+        if self.widest.swap(widest, Ordering::Relaxed) != widest {
+            self.adapt_window();
+        }
+    }
+
+    /// What a stream may have under way, for tests.
+    #[cfg(test)]
+    pub(super) fn window_now(&self) -> u32 {
+        *self.window.borrow()
     }
 
     /// Streams in use.

@@ -10,6 +10,7 @@ mod accept;
 mod approval;
 mod driver;
 mod events;
+mod line;
 mod link;
 mod places;
 mod registry;

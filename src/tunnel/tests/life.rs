@@ -168,6 +168,24 @@ async fn a_frozen_agent_is_found() {
 }
 
 #[tokio::test]
+async fn more_under_way_than_the_line_carries_narrows_what_a_stream_may_have() {
+    let (io, _serving, registry) = served_in_memory(TunnelSettings::default());
+    let (mut connection, _events) = greeted(io, hello(1)).await;
+    let tunnel = tunnel();
+    let link = soon(async {
+        tokio::select! {
+            found = registry.wait_for(&tunnel, PATIENCE) => found.expect("an agent"),
+            _ = connection.accept() => panic!("nothing is asked"),
+        }
+    })
+    .await;
+    assert_eq!(link.window_now(), http2::STREAM_WINDOW);
+    link.measured(Duration::from_millis(20), 0);
+    link.measured(Duration::from_millis(400), 500_000);
+    assert!(link.window_now() <= 52_000, "{}", link.window_now());
+}
+
+#[tokio::test]
 async fn an_agent_of_an_unknown_version_is_refused_with_a_sentence() {
     let (io, serving, registry) = served_in_memory(TunnelSettings::default());
     let (mut connection, _events) = greeted(io, hello(2)).await;

@@ -12,7 +12,7 @@ use crate::rig::agent::{Desktop, connected};
 use crate::rig::ca::Ca;
 use crate::rig::edge::{Edge, Setup};
 use crate::rig::journey::Person;
-use crate::rig::process::Process;
+use crate::rig::process::{Process, finish};
 use crate::rig::scene::{NOT_OURS, TUNNEL};
 
 /// The host that peers are asked for; they take any.
@@ -59,20 +59,36 @@ impl Ours {
 
     /// With a desktop that asked about Ada's passkey, and wants its proof for each session.
     pub(crate) async fn with_tunnel(origin: &str) -> Self {
-        let edge = started(Setup::default()).await;
+        Self::linked(started(Setup::default()).await, origin, |_| ()).await
+    }
+
+    /// The same at this edge, with the desktop's programs run as `on` has them run.
+    pub(crate) async fn linked(edge: Edge, origin: &str, on: impl Fn(&mut Command)) -> Self {
         let mut ada = Person::enrolled(&edge, "ada").await;
-        let desktop = Desktop::linked(&edge, "ada").await;
+        let told = edge.admin(&["agent", "token", "--user", "ada"]).await;
+        let tunnel = told["tunnel"].as_str().expect("a tunnel").to_owned();
+        let desktop = Desktop::blank();
+        let linked = desktop.link_on(&edge, told["token"].as_str().expect("a token"), &on).await;
+        assert_eq!(linked.code, 0, "link: {}{}", linked.out, linked.err);
         let mut run = desktop.agent();
         run.args(["run", "--require-proof", "--to", origin]);
+        on(&mut run);
         let agent = Process::start(&mut run);
         agent.says("the agent's word that it is connected", connected).await;
-        let tunnel = desktop.tunnel.clone();
         until_online(&edge, &tunnel).await;
         let page = edge.tunnel(&tunnel, "/small");
         ada.open(&page).await.must_be(200);
-        let pending = desktop.command(&["devices", "pending", "--json"]).await.json();
+        let told = async |words: &[&str]| {
+            let mut command = desktop.agent();
+            command.args(words);
+            on(&mut command);
+            finish(&mut command).await
+        };
+        let pending = told(&["devices", "pending", "--json"]).await.json();
         let device = pending[0]["id"].as_str().expect("Ada's passkey").to_owned();
-        assert_eq!(desktop.command(&["devices", "approve", &device]).await.code, 0, "approved");
+        let before = edge.approvals();
+        assert_eq!(told(&["devices", "approve", &device]).await.code, 0, "approved");
+        edge.hears_of_approval(before).await;
         ada.browser.fetch(Method::GET, &page).await.must_be(200);
         Self { edge, ada, tunnel, agent: Some(agent), _desktop: Some(desktop) }
     }

@@ -23,6 +23,7 @@ mod peers;
 mod report;
 mod sign_ins;
 mod start_up;
+mod uplink;
 
 #[path = "../../tests/e2e/rig/mod.rs"]
 #[allow(dead_code, reason = "the tests' tools, of which a benchmark needs some")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::rig::edge::Edge;
 use super::rig::fleet;
 use super::rig::journey::Person;
+use super::steps;
 
 /// How long the edge is watched doing nothing.
 const WATCHED: Duration = Duration::from_secs(20);
@@ -43,10 +44,6 @@ impl<'a> Curve<'a> {
     }
 }
 
-fn steps(count: usize) -> impl Iterator<Item = usize> {
-    [10, 5, 2, 1].into_iter().map(move |part| count / part)
-}
-
 /// Agents, a tunnel each.
 pub(crate) async fn agents(count: usize) {
     let edge = super::roomy().start().await;
@@ -69,23 +66,26 @@ pub(crate) async fn websockets(count: usize) {
     let mut ada = Person::enrolled(&edge, "ada").await;
     let desks = fleet::link(&edge, "ada", count.div_ceil(ON_ONE_TUNNEL)).await;
     let _agents = fleet::dial_in(&edge, &desks).await;
-    let (mut sockets, mut begun) = (Vec::new(), None);
-    for (number, desk) in desks.iter().enumerate() {
-        let until = (count - number * ON_ONE_TUNNEL).min(ON_ONE_TUNNEL);
-        let signed_in = fleet::SignedIn::to(&edge, &mut ada, desk).await;
-        if begun.is_none() {
-            sockets.extend(signed_in.websockets(100).await);
-            begun = Some(Curve::from(&edge, "idle WebSockets", 100));
+    let first = 100.min(count / 10 - 1);
+    let (mut sockets, mut signed_in) = (Vec::new(), None);
+    let mut curve = None;
+    for step in std::iter::once(first).chain(steps(count)) {
+        while sockets.len() < step {
+            let room = ON_ONE_TUNNEL - sockets.len() % ON_ONE_TUNNEL;
+            if room == ON_ONE_TUNNEL {
+                let desk = &desks[sockets.len() / ON_ONE_TUNNEL];
+                signed_in = Some(fleet::SignedIn::to(&edge, &mut ada, desk).await);
+            }
+            if let Some(visitor) = &signed_in {
+                sockets.extend(visitor.websockets(room.min(step - sockets.len())).await);
+            }
         }
-        let missing = until - if number == 0 { 100 } else { 0 };
-        sockets.extend(signed_in.websockets(missing).await);
-        if let Some(curve) = &begun
-            && steps(count).any(|step| step == sockets.len())
-        {
-            curve.at(sockets.len());
+        match &curve {
+            None => curve = Some(Curve::from(&edge, "idle WebSockets", first)),
+            Some(curve) => curve.at(step),
         }
     }
-    if let Some(curve) = begun {
+    if let Some(curve) = curve {
         curve.rest().await;
     }
 }

@@ -42,6 +42,11 @@ fn main() {
     });
 }
 
+/// The points of a curve up to `count`.
+fn steps(count: usize) -> impl Iterator<Item = usize> {
+    [10, 5, 2, 1].into_iter().map(move |part| count / part)
+}
+
 /// An edge that lets one machine play ten thousand.
 fn roomy() -> rig::edge::Setup {
     rig::edge::Setup::default()

@@ -1,5 +1,7 @@
 //! The edge is killed, and everybody comes back at once.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -17,8 +19,12 @@ use super::rig::scene::TUNNEL;
 
 /// How often a visitor asks.
 const PACE: Duration = Duration::from_millis(20);
+/// For how long, while nothing happens.
+const IDLE: Duration = Duration::from_secs(5);
+/// And from the moment on that the edge is there again.
+const STORM: Duration = Duration::from_secs(15);
 
-/// As many agents, each of which dials again by the agent's own rule.
+/// Agents, each of which dials again by the agent's own rule: more and more of them.
 pub(crate) async fn storm(count: usize) {
     let app = App::start("the app").await;
     let mut edge = super::roomy().upstream(TUNNEL, "ada", &app.url()).start().await;
@@ -26,51 +32,62 @@ pub(crate) async fn storm(count: usize) {
     let page = edge.tunnel(TUNNEL, "/");
     ada.open(&page).await.must_be(200);
     let (tell, mut back) = mpsc::unbounded_channel();
-    for desk in fleet::link(&edge, "ada", count).await {
-        let (way, tell) = (Way::of(&edge, &desk), tell.clone());
-        tokio::spawn(async move {
-            let (entropy, mut backoff) = (SystemEntropy::shared(), Backoff::default());
-            loop {
-                if let Ok(agent) = way.dial().await {
-                    backoff.reset();
-                    let _ = tell.send(Instant::now());
-                    let _ = agent.serving.await;
-                }
-                tokio::time::sleep(backoff.next(&*entropy)).await;
-            }
-        });
-    }
-    for _ in 0..count {
-        back.recv().await;
-    }
-    let idle = asked(&ada.browser, &page, Duration::from_secs(10)).await;
-    println!("\n{count} agents are there; a visitor's request meanwhile: {idle}");
+    let mut desks = fleet::link(&edge, "ada", count).await.into_iter();
+    for step in super::steps(count) {
+        for (number, desk) in (count - desks.len()..step).zip(&mut desks) {
+            tokio::spawn(stay(number, Way::of(&edge, &desk), tell.clone()));
+        }
+        until_connected(&edge, step).await;
+        let idle = asked(&ada.browser, &page, IDLE).await;
+        println!("\n{step} agents are there; a visitor's request meanwhile: {idle}");
 
-    edge.kill().await;
-    while back.try_recv().is_ok() {}
-    edge.start_again().await;
-    let began = Instant::now();
-    let coming = async {
-        let mut times = Vec::new();
-        for _ in 0..count {
-            if let Some(moment) = back.recv().await {
-                times.push(moment.saturating_duration_since(began));
+        edge.kill().await;
+        while back.try_recv().is_ok() {}
+        edge.start_again().await;
+        let began = Instant::now();
+        let coming = async {
+            let (mut first, mut again) = (HashMap::new(), 0);
+            while first.len() < step {
+                let Some((number, moment)) = back.recv().await else { break };
+                match first.entry(number) {
+                    Entry::Vacant(entry) => drop(entry.insert(moment.saturating_duration_since(began))),
+                    Entry::Occupied(_) => again += 1,
+                }
             }
+            (Times::of(first.into_values()), again)
+        };
+        let (browser, place) = (ada.browser.clone(), page.clone());
+        let visitor = tokio::spawn(async move { asked(&browser, &place, STORM).await });
+        let (times, again) = coming.await;
+        println!("back after the edge was killed: {times}; {again} of them came more than once");
+        match visitor.await {
+            Ok(storm) => {
+                println!("a visitor's request in the storm: {storm}");
+                println!("p99 in the storm is {:.1} of the idle one", storm.at(99) / idle.at(99));
+            }
+            Err(error) => println!("a visitor was not answered: {error}"),
         }
-        times
-    };
-    let (browser, place) = (ada.browser.clone(), page.clone());
-    let visitor = tokio::spawn(async move { asked(&browser, &place, Duration::from_secs(30)).await });
-    let times = Times::of(coming.await);
-    println!("back after the edge was killed: {times}");
-    match visitor.await {
-        Ok(storm) => {
-            println!("a visitor's request in the storm: {storm}");
-            println!("p99 in the storm is {:.1} of the idle one", storm.at(99) / idle.at(99));
-        }
-        Err(error) => println!("a visitor was not answered: {error}"),
+        report(&edge).await;
     }
-    report(&edge).await;
+}
+
+/// Stays connected.
+async fn stay(number: usize, way: Way, tell: mpsc::UnboundedSender<(usize, Instant)>) {
+    let (entropy, mut backoff) = (SystemEntropy::shared(), Backoff::default());
+    loop {
+        if let Ok(agent) = way.dial().await {
+            backoff.reset();
+            let _ = tell.send((number, Instant::now()));
+            let _ = agent.serving.await;
+        }
+        tokio::time::sleep(backoff.next(&*entropy)).await;
+    }
+}
+
+async fn until_connected(edge: &Edge, count: usize) {
+    while edge.counted("tunnels_connected").await < count as u64 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn report(edge: &Edge) {

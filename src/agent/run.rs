@@ -58,9 +58,9 @@ impl Default for Pace {
             // Slower than the edge's, which finds a dead connection first and holds visitors for the next one. An edge that
             // asks need not be asked.
             rhythm: Rhythm {
-                every: Duration::from_secs(5),
-                at_rest: Duration::from_secs(30),
-                deadline: Duration::from_secs(10),
+                every: Duration::from_secs(4),
+                at_rest: Duration::from_secs(16),
+                deadline: Duration::from_secs(6),
             },
             // Who is let in again should not wait for minutes.
             refused: Duration::from_secs(30),

@@ -29,10 +29,11 @@ pub struct Rhythm {
 }
 
 impl Default for Rhythm {
-    /// A frozen peer is found within ten seconds by whoever waits for it, and within half a minute if nobody does.
+    /// A frozen peer is found within ten seconds by whoever waits for it, and within twenty if nobody does: whoever comes then finds
+    /// it gone already.
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { every: seconds(4), at_rest: seconds(24), deadline: seconds(5) }
+        Self { every: seconds(4), at_rest: seconds(12), deadline: seconds(5) }
     }
 }
 
@@ -47,8 +48,8 @@ pub enum Silence {
     Closed(#[from] h2::Error),
 }
 
-/// Pings until the other side falls silent, and reports each round trip with how many bytes came meanwhile. `is_awaited` says whether anybody waits for the
-/// other side to say something.
+/// Pings until the other side falls silent, and reports each round trip with how many bytes came meanwhile. `is_awaited`
+/// says whether anybody waits for the other side to say something.
 pub async fn pulse(
     mut pings: PingPong,
     heard: Heard,

@@ -69,7 +69,7 @@ pub(super) async fn relay(
     let accept =
         websocket::is_handshake(&request).then(|| websocket::accept_value(&request.headers)).flatten();
     let ended = session.is_body_empty() && accept.is_none();
-    let Opened { mut response, body, permit } =
+    let Opened { mut response, body, mut permit } =
         leave.open(on_the_wire(request, accept.is_some())?, ended).map_err(|error| opening_failed(&error))?;
     let mut upload = Upload::begin(session, body, ended, accept.is_some());
 
@@ -98,7 +98,7 @@ pub(super) async fn relay(
         if let Some(piece) = first {
             pass_on(session, piece).await?;
         }
-        pour(session, from_agent, &mut upload, &permit).await?;
+        pour(session, from_agent, &mut upload, &mut permit).await?;
     } else {
         session.write_response_body(None, true).await?;
     }
@@ -110,12 +110,12 @@ async fn pour(
     session: &mut Session,
     mut from_agent: RecvStream,
     upload: &mut Upload,
-    permit: &StreamPermit,
+    permit: &mut StreamPermit,
 ) -> Result<()> {
     let mut poured = 0_usize;
     loop {
         tokio::select! {
-            piece = http2::receive(&mut from_agent) => match piece {
+            piece = permit.receive(&mut from_agent) => match piece {
                 Some(piece) => {
                     let length = piece.as_ref().map_or(0, Bytes::len);
                     poured = poured.saturating_add(length);

@@ -103,12 +103,12 @@ impl WebSocket {
     }
 
     async fn pass(self, visitor: &mut VisitorStream) -> io::Result<()> {
-        let Self { early, mut from_agent, mut to_agent, permit } = self;
+        let Self { early, mut from_agent, mut to_agent, mut permit } = self;
         visitor.flush().await?;
         let mut inwards = if early.is_empty() { Inwards::Reading } else { Inwards::Sending(early) };
         loop {
             tokio::select! {
-                piece = http2::receive(&mut from_agent) => match piece {
+                piece = permit.receive(&mut from_agent) => match piece {
                     Some(piece) => {
                         let piece = piece.map_err(io::Error::other)?;
                         if permit.is_for_a_turn(piece.len()) {

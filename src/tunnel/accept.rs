@@ -14,7 +14,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::TunnelSettings;
 use super::approval::{Verdict, Verdicts};
-use super::driver::Driver;
+use super::driver::{Agreements, Driver};
 use super::events::{EventError, Events};
 use super::link::{AgentIdentity, AgentLink, Course};
 use super::registry::{Claim, Registry};
@@ -118,9 +118,9 @@ where
     let (requests, mut connection) = handshake.await.map_err(|_| Ending::NoHello)??;
     let pings = connection.ping_pong();
     let (window, windows) = watch::channel(http2::STREAM_WINDOW);
-    let mut driver = Driver::start(connection, windows);
+    let (mut driver, agreements) = Driver::start(connection, windows);
 
-    let greeting = Box::pin(timeout_at(deadline, greet(requests.clone(), &identity)));
+    let greeting = Box::pin(timeout_at(deadline, greet(requests.clone(), &identity, agreements.clone())));
     let greeted = tokio::select! {
         greeted = greeting => greeted.unwrap_or(Err(Ending::NoHello)),
         () = overdrawn.told() => Err(flooded()),
@@ -137,7 +137,8 @@ where
     };
 
     let desktop = one_line(&hello.name);
-    let link = AgentLink::new(identity, desktop, host.clock.now(), requests, host.settings, window);
+    let link =
+        AgentLink::new(identity, desktop, host.clock.now(), requests, host.settings, window, agreements);
     let link = Arc::new(link);
     // Before it can be found: whoever knows that it is there may begin to sign in.
     if !hello.again {
@@ -190,7 +191,7 @@ where
 {
     let told = async {
         let (requests, connection) = http2::client().handshake(io).await?;
-        let mut driver = Driver::start(connection, watch::channel(http2::STREAM_WINDOW).1);
+        let (mut driver, _) = Driver::start(connection, watch::channel(http2::STREAM_WINDOW).1);
         tell(requests, notice, sentence).await;
         driver.ended().await;
         Ok::<_, h2::Error>(())
@@ -202,6 +203,7 @@ where
 async fn greet(
     mut requests: SendRequest<Bytes>,
     identity: &AgentIdentity,
+    agreements: Agreements,
 ) -> Result<(AgentHello, Events), Ending> {
     let hello = EdgeHello {
         version: VERSION,
@@ -211,7 +213,7 @@ async fn greet(
     };
     let response = post(&mut requests, HELLO_PATH, &hello)?.await?;
     let status = response.status();
-    let mut events = Events::of(response.into_body());
+    let mut events = Events::of(response.into_body(), agreements);
     let line = events.line().await?.unwrap_or_default();
     if status != StatusCode::OK {
         let refusal: NoticeBody = serde_json::from_slice(&line).unwrap_or_default();

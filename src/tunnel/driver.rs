@@ -4,12 +4,16 @@
 //! Each stream has a window: what its visitor has not taken yet is held at the edge. While few streams are open it is as
 //! wide as it can be; the more there are, the narrower it is, so that all of them together stay near the tunnel's
 //! memory. A window is narrowed by SETTINGS, which bind an agent once it has agreed, so it has to.
+//!
+//! What was taken is given back in larger pieces, and looked at only when something is taken. A stream with a piece not given
+//! back yet may so have nothing left once its window is narrowed, and then nothing would come that could be taken: each stream
+//! is told of every agreement, and looks again.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::Reason;
 use h2::client::Connection;
+use h2::{Reason, RecvStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Ending;
 use crate::metrics::{Limit, metrics};
-use crate::wire::http2::STREAM_WINDOW;
+use crate::wire::http2::{self, STREAM_WINDOW};
 
 /// The narrowest window: less, and a visitor far away would feel it.
 const NARROWEST: u32 = 64 * 1024;
@@ -25,8 +29,8 @@ const NARROWEST: u32 = 64 * 1024;
 /// How long an agent may take to agree to a window.
 const AGREEMENT: Duration = Duration::from_secs(10);
 
-/// How soon a window is asked for once more while another is not agreed to.
-const ASKED_AGAIN: Duration = Duration::from_millis(50);
+/// How soon it is looked at whether a window was agreed to, and asked for once more where another was not.
+const ASKED_AGAIN: Duration = Duration::from_millis(10);
 
 /// The window that so many open streams have of `memory` bytes.
 pub(super) fn window(memory: usize, streams: usize) -> u32 {
@@ -43,16 +47,45 @@ pub(super) fn next_window(now: u32, memory: usize, streams: usize) -> u32 {
     if wanted > now { window(memory, streams * 2).max(now) } else { wanted }
 }
 
+/// Tells that the agent has agreed to another window.
+#[derive(Clone, Debug)]
+pub(super) struct Agreements(watch::Receiver<()>);
+
+impl Agreements {
+    /// Of a connection whose windows stay as they are.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self(watch::channel(()).1)
+    }
+
+    /// The next piece of what the agent sends on `stream`; `None` at its end. May be dropped and called again.
+    pub(super) async fn receive(&mut self, stream: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
+        loop {
+            tokio::select! {
+                biased;
+                piece = http2::receive(stream) => return piece,
+                Ok(()) = self.0.changed() => {}
+            }
+            // It gives nothing back, and has HTTP/2 look at what was. Nothing cannot be too much.
+            let _ = stream.flow_control().release_capacity(0);
+        }
+    }
+}
+
 /// Moves the connection's bytes. Dropped, it ends the connection.
 pub(super) struct Driver(JoinHandle<Result<(), h2::Error>>);
 
 impl Driver {
     /// Whose streams get the window that `window` says.
-    pub(super) fn start<IO>(connection: Connection<IO, Bytes>, window: watch::Receiver<u32>) -> Self
+    pub(super) fn start<IO>(
+        connection: Connection<IO, Bytes>,
+        window: watch::Receiver<u32>,
+    ) -> (Self, Agreements)
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Self(tokio::spawn(drive(Box::new(connection), window)))
+        let (agreed, agreements) = watch::channel(());
+        (Self(tokio::spawn(drive(Box::new(connection), window, agreed))), Agreements(agreements))
     }
 
     pub(super) async fn ended(&mut self) -> Ending {
@@ -74,6 +107,7 @@ impl Drop for Driver {
 async fn drive<IO>(
     mut connection: Box<Connection<IO, Bytes>>,
     mut window: watch::Receiver<u32>,
+    agreed: watch::Sender<()>,
 ) -> Result<(), h2::Error>
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -83,11 +117,7 @@ where
     let mut since: Option<Instant> = None;
     let mut adapts = true;
     loop {
-        let wanted = *window.borrow_and_update();
-        let again = since.map(|since| match wanted == asked {
-            true => since + AGREEMENT,
-            false => (since + AGREEMENT).min(Instant::now() + ASKED_AGAIN),
-        });
+        let again = since.map(|since| (since + AGREEMENT).min(Instant::now() + ASKED_AGAIN));
         tokio::select! {
             biased;
             ended = &mut connection => return ended,
@@ -96,12 +126,15 @@ where
         }
         let wanted = *window.borrow_and_update();
         let due = since.is_some_and(|since| since.elapsed() >= AGREEMENT);
-        if wanted == asked && !due {
+        if wanted == asked && since.is_none() {
             continue;
         }
         match connection.set_initial_window_size(wanted) {
             // Which means that all before was agreed to.
             Ok(()) => {
+                if since.is_some() {
+                    agreed.send_replace(());
+                }
                 since = (wanted != asked).then(Instant::now);
                 asked = wanted;
             }
@@ -123,7 +156,47 @@ async fn at(moment: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
+    use http::{Request, Response};
+    use tokio::io::duplex;
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
     use super::*;
+
+    /// What is taken, and too little yet to be given back.
+    const TAKEN: usize = STREAM_WINDOW as usize * 3 / 10;
+
+    #[tokio::test]
+    async fn what_was_taken_before_a_window_was_narrowed_is_given_back() {
+        let (near, far) = duplex(1 << 20);
+        let (narrowed, goes_on) = oneshot::channel();
+        tokio::spawn(async move {
+            let mut agent = http2::server().handshake::<_, Bytes>(far).await.expect("HTTP/2");
+            let (_, mut respond) = agent.accept().await.expect("a request").expect("sound");
+            tokio::spawn(async move { while agent.accept().await.is_some() {} });
+            let mut body = respond.send_response(Response::new(()), false).expect("open");
+            http2::send(&mut body, &mut Bytes::from(vec![0; TAKEN]), false).await.expect("room");
+            goes_on.await.expect("the edge is there");
+            http2::send(&mut body, &mut Bytes::from_static(b"more"), true).await.expect("room");
+        });
+        let (mut requests, connection) = http2::client().handshake(near).await.expect("HTTP/2");
+        let (window, windows) = watch::channel(STREAM_WINDOW);
+        let (_driver, mut agreements) = Driver::start(connection, windows);
+        let request = Request::get("https://a.test/").body(()).expect("a request");
+        let (response, _) = requests.send_request(request, true).expect("open");
+        let mut body = response.await.expect("an answer").into_body();
+        let mut taken = 0;
+        while taken < TAKEN {
+            taken += agreements.receive(&mut body).await.expect("more").expect("sound").len();
+        }
+
+        let mut told = agreements.clone();
+        window.send_replace(NARROWEST);
+        told.0.changed().await.expect("the agent agrees");
+        narrowed.send(()).expect("it waits");
+        let more = timeout(Duration::from_secs(20), agreements.receive(&mut body)).await;
+        assert_eq!(more.expect("the stream goes on").expect("more").expect("sound"), "more");
+    }
 
     #[test]
     fn windows_narrow_with_the_streams_and_stay_near_the_memory() {

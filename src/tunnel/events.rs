@@ -6,8 +6,9 @@ use bytes::Bytes;
 use h2::RecvStream;
 use tokio::time::Instant;
 
+use super::driver::Agreements;
 use crate::metrics::{Limit, metrics};
-use crate::wire::{AgentEvent, LineTooLong, Lines, MESSAGE_LIMIT, http2};
+use crate::wire::{AgentEvent, LineTooLong, Lines, MESSAGE_LIMIT};
 
 /// What an agent says for long has no more events than one in this time.
 const BETWEEN_EVENTS: Duration = Duration::from_millis(100);
@@ -17,6 +18,7 @@ const AT_ONCE: u32 = 1000;
 /// The agent's side of the conversation.
 pub(super) struct Events {
     body: RecvStream,
+    agreements: Agreements,
     lines: Lines,
     /// When all that was said so far would have been said, one after the other.
     said_at: Instant,
@@ -40,8 +42,8 @@ pub enum EventError {
 }
 
 impl Events {
-    pub(super) fn of(body: RecvStream) -> Self {
-        Self { body, lines: Lines::of_at_most(MESSAGE_LIMIT), said_at: Instant::now() }
+    pub(super) fn of(body: RecvStream, agreements: Agreements) -> Self {
+        Self { body, agreements, lines: Lines::of_at_most(MESSAGE_LIMIT), said_at: Instant::now() }
     }
 
     /// The next line; `None` once the agent has said its last.
@@ -50,7 +52,7 @@ impl Events {
             if let Some(line) = self.lines.next_line()? {
                 return Ok(Some(line));
             }
-            match http2::receive(&mut self.body).await {
+            match self.agreements.receive(&mut self.body).await {
                 Some(chunk) => self.lines.push(&chunk?),
                 None => return Ok(None),
             }

@@ -8,15 +8,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
 use http::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::TunnelSettings;
 use super::approval::Standings;
-use super::driver;
+use super::driver::{self, Agreements};
 use super::line::Line;
 use crate::clock::Timestamp;
 use crate::metrics::{Limit, metrics};
@@ -90,9 +90,15 @@ pub struct StreamPermit {
     _permit: OwnedSemaphorePermit,
     /// The tunnel's one turn at moving much.
     turn: Arc<Semaphore>,
+    agreements: Agreements,
 }
 
 impl StreamPermit {
+    /// The next piece of the answer, which is this stream's; `None` at its end. May be dropped and called again.
+    pub async fn receive(&mut self, answer: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
+        self.agreements.receive(answer).await
+    }
+
     /// Whether a piece of so many bytes is worth a turn. What people say to each other is not.
     pub fn is_for_a_turn(&self, length: usize) -> bool {
         length > SMALL
@@ -127,6 +133,7 @@ pub struct AgentLink {
     memory: usize,
     /// How much of each stream may be under way, or lie here unread.
     window: watch::Sender<u32>,
+    agreements: Agreements,
     line: Mutex<Line>,
     /// What is good for the line.
     widest: AtomicU32,
@@ -146,6 +153,7 @@ impl AgentLink {
         requests: SendRequest<Bytes>,
         settings: TunnelSettings,
         window: watch::Sender<u32>,
+        agreements: Agreements,
     ) -> Self {
         // One stream less than the agent takes: the hello's is open all the time, a notice's now and then.
         let stream_limit = settings.streams.clamp(1, AGENT_STREAM_LIMIT - 8);
@@ -159,6 +167,7 @@ impl AgentLink {
             turn: Arc::new(Semaphore::new(1)),
             memory: settings.memory,
             window,
+            agreements,
             line: Mutex::default(),
             widest: AtomicU32::new(STREAM_WINDOW),
             course: watch::Sender::new(Course::Serving),
@@ -183,7 +192,11 @@ impl AgentLink {
             }
             TryAcquireError::Closed => OpenError::Gone,
         })?;
-        let permit = StreamPermit { _permit: permit, turn: Arc::clone(&self.turn) };
+        let permit = StreamPermit {
+            _permit: permit,
+            turn: Arc::clone(&self.turn),
+            agreements: self.agreements.clone(),
+        };
         self.adapt_window();
         // A clone of its own for each request, else one that waits to be sent would hold up the next.
         let mut requests = self.requests().ok_or(OpenError::Gone)?;
@@ -318,6 +331,7 @@ mod tests {
         let permit = || StreamPermit {
             _permit: Arc::clone(&streams).try_acquire_owned().expect("room"),
             turn: Arc::clone(&turn),
+            agreements: Agreements::none(),
         };
         let (first, second) = (permit(), permit());
         let held = Arc::clone(&turn).acquire_owned().await.expect("open");

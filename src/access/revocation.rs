@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::Timestamp;
 use crate::names::{DeviceId, SessionId, TunnelId, UserId};
@@ -155,7 +155,14 @@ impl Target {
 pub(super) struct Revocation {
     /// Sign-ins up to this moment are over.
     pub(super) at: Timestamp,
+    #[serde(deserialize_with = "known_cause")]
     pub(super) cause: Cause,
+}
+
+/// A cause that only a newer program knows ends what it ends all the same; here it is told as an operator's.
+fn known_cause<'de, D: Deserializer<'de>>(cause: D) -> Result<Cause, D::Error> {
+    let name = String::deserialize(cause)?;
+    Ok(Cause::ALL.iter().copied().find(|one| one.as_str() == name).unwrap_or(Cause::Operator))
 }
 
 /// Whose a session or token is, for asking whether it was revoked.
@@ -202,6 +209,20 @@ impl Lineage<'_> {
 mod tests {
     use super::*;
     use crate::secret::SystemEntropy;
+
+    #[test]
+    fn a_revocation_counts_whatever_its_cause_is_called() {
+        let at = Timestamp::from_secs(10);
+        for &cause in Cause::ALL {
+            let kept = serde_json::to_string(&Revocation { at, cause }).expect("JSON");
+            let read: Revocation = serde_json::from_str(&kept).expect("a revocation");
+            assert_eq!((read.at, read.cause), (at, cause));
+        }
+        let newer = serde_json::to_string(&Revocation { at, cause: Cause::Denied }).expect("JSON");
+        let newer = newer.replace("denied", "of-next-year");
+        let read: Revocation = serde_json::from_str(&newer).expect("it still ends what it ended");
+        assert_eq!((read.at, read.cause), (at, Cause::Operator));
+    }
 
     #[test]
     fn a_target_is_read_back_from_its_key() {

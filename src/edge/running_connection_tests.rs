@@ -44,14 +44,9 @@ async fn the_deployer_is_there_and_publishes_the_keys_of_assertions() {
 async fn a_drain_ends_with_the_last_request_and_not_before() {
     let test = Test::start().await;
     let session = test.signed_in().await;
-    let mut visitor = test.h1(TUNNEL).await;
-    let request = Request::builder().uri("/wait").header("host", TUNNEL).header("cookie", &session);
-    let response =
-        visitor.send_request(request.body(Empty::new()).expect("a request")).await.expect("answered");
-    let mut body = response.into_body();
-    body.frame().await.expect("a frame").expect("well");
+    let waiting = test.waiting(&session).await;
     let mut drained = std::pin::pin!(test.running.drain(Duration::from_secs(30)));
     assert!(futures_util::poll!(&mut drained).is_pending());
-    drop((body, visitor));
+    drop(waiting);
     tokio::time::timeout(Duration::from_secs(5), drained).await.expect("in time");
 }

@@ -146,6 +146,16 @@ impl Test {
         visitor
     }
 
+    /// An answer to `session` that has begun and does not end, and the connection it comes on.
+    async fn waiting(&self, session: &str) -> (Incoming, http1::SendRequest<Empty<Bytes>>) {
+        let mut visitor = self.h1(TUNNEL).await;
+        let request = Request::builder().uri("/wait").header("host", TUNNEL).header("cookie", session);
+        let request = request.body(Empty::new()).expect("a request");
+        let mut body = visitor.send_request(request).await.expect("answered").into_body();
+        body.frame().await.expect("a frame").expect("well");
+        (body, visitor)
+    }
+
     async fn h2(&self, name: &str) -> http2::SendRequest<Empty<Bytes>> {
         let stream = dial(self.running.ready.https[0], &self.certificate.der, name, b"h2").await;
         let (visitor, connection) =
@@ -314,12 +324,7 @@ async fn another_sites_page_cannot_use_the_visitors_session() {
 async fn a_revoked_session_is_refused_and_what_it_had_open_is_cut() {
     let test = Test::start().await;
     let session = test.signed_in().await;
-    let mut visitor = test.h1(TUNNEL).await;
-    let request = Request::builder().uri("/wait").header("host", TUNNEL).header("cookie", &session);
-    let response =
-        visitor.send_request(request.body(Empty::new()).expect("a request")).await.expect("answered");
-    let mut body = response.into_body();
-    body.frame().await.expect("a frame").expect("well");
+    let (mut body, _visitor) = test.waiting(&session).await;
 
     let target = Target::User(test.ada.user.clone());
     test.running.house.edge.sessions.revoke(&target, Cause::Operator).await.expect("revoked");
